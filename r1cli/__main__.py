@@ -1,0 +1,5 @@
+"""python -m r1cli"""
+
+from r1cli.app import main
+
+main()

@@ -1,0 +1,52 @@
+"""What commands see of a backend, and which of its two homes serves a checkpoint: this process or a resident one.
+
+Nothing heavy is imported here: a client of a resident backend must start in a few hundredths of a second.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from r1cli.records import Record
+from r1cli.runs import Run, locate
+
+Prompts = list[tuple[Record, str]] | None
+
+
+@dataclass(slots=True, frozen=True)
+class EngineOptions:
+    """Where and how an engine computes; None picks by what the machine has."""
+
+    device: str | None = None
+    threads: int | None = None
+    slots: int | None = None
+
+
+class Backend(Protocol):
+    """The verbs of a backend. All lines are bytes that end in a newline."""
+
+    def sample(self, request: dict[str, Any], prompts: Prompts) -> Iterator[bytes]:
+        """Yields rollout lines, a group as soon as it is complete."""
+
+    def grpo_step(self, request: dict[str, Any], lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
+        """One grpo-step over rewarded rollout lines given with their `file:line`; yields metrics lines."""
+
+    def close(self) -> None:
+        """Frees what the backend holds for this client."""
+
+
+def open_backend(name: str, options: EngineOptions, *, writable: bool = False) -> Backend:
+    """The backend of a checkpoint: a client when the run is being served, else an engine in this process.
+
+    Raises InputError for a checkpoint that does not exist, R1Error when serve.json names a backend that is gone.
+    """
+    path = Path(name)
+    if (path / "serve.json").exists():
+        from r1cli.backend.client import Client
+
+        return Client(Run.open(path))
+    folder, run = locate(name)
+    from r1cli.backend.local import Local
+
+    return Local(folder, run, options, writable=writable)

@@ -1,0 +1,117 @@
+"""Starting, asking and ending a run's resident backend, from the command's side."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from r1cli import ui
+from r1cli.backend.base import EngineOptions
+from r1cli.backend.client import Client
+from r1cli.backend.protocol import process_start
+from r1cli.errors import R1Error
+from r1cli.runs import Run
+
+STOP_SECONDS = 600  # an update in progress is finished and saved before a backend ends
+
+
+def status(run: Run) -> dict[str, Any]:
+    """What the backend says of itself; raises R1Error when there is none."""
+    if not (run.path / "serve.json").exists():
+        raise R1Error(f"{run.path} is not being served; start a backend with r1 serve {run.path} --detach")
+    client = Client(run)
+    try:
+        return client.status()
+    finally:
+        client.close()
+
+
+def stop(run: Run) -> None:
+    """Ends the backend after it has saved; a serve.json that a dead one left behind is removed.
+
+    Raises R1Error when it runs on another machine or does not end.
+    """
+    file = run.path / "serve.json"
+    try:
+        info = orjson.loads(file.read_bytes())
+    except FileNotFoundError:
+        ui.say(f"{run.path} is not being served")
+        return
+    except ValueError:
+        info = {"pid": 0, "host": socket.gethostname(), "start": None, "socket": ""}
+    if info["host"] != socket.gethostname():
+        raise R1Error(f"{run.path} is served on {info['host']}; stop it there")
+    pid, start = info["pid"], info["start"]
+    if start is None or process_start(pid) != start:
+        for left in (file, info["socket"] and type(file)(info["socket"])):
+            if left:
+                left.unlink(missing_ok=True)
+        ui.say(f"the backend of {run.path} was gone already; cleared up")
+        return
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while process_start(pid) == start:
+        if time.monotonic() > deadline:
+            raise R1Error(f"process {pid} does not end; see {run.path}/serve.log, then kill -9 {pid}")
+        time.sleep(0.02)
+    ui.say(f"stopped; {run.path} stands at {run.latest().name}")
+
+
+def refuse_second(run: Run) -> None:
+    """Raises R1Error when a backend serves the run already; clears up after one that died."""
+    if not (run.path / "serve.json").exists():
+        return
+    try:
+        now = status(run)
+    except R1Error:
+        stop(run)
+    else:
+        raise R1Error(f"{run.path} is served already by process {now['pid']}")
+
+
+def detach(run: Run, options: EngineOptions) -> None:
+    """Starts a backend that goes on alone, and returns when it answers; raises R1Error with its last words if it dies."""
+    refuse_second(run)
+    command = [sys.executable, "-m", "r1cli", "serve", str(run.path)]
+    for name in ("device", "threads", "slots"):
+        value = getattr(options, name)
+        command += [] if value is None else [f"--{name}", str(value)]
+    with (run.path / "serve.log").open("ab") as log:
+        begin = log.tell()
+        # A session of its own and none of our descriptors: the caller's pipe and terminal must not wait for it.
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
+        )
+    progress = ui.Progress()
+    began = time.monotonic()
+    try:
+        while not (run.path / "serve.json").exists():
+            if child.poll() is not None:
+                words = (run.path / "serve.log").read_bytes()[begin:].decode(errors="replace").strip().splitlines()
+                last = words[-1].removeprefix("r1 serve: ") if words else f"exit code {child.returncode}"
+                raise R1Error(f"the backend did not start: {last}")
+            progress.update(f"loading the model ({time.monotonic() - began:.0f} s)")
+            time.sleep(0.02)
+    except BaseException:
+        child.terminate()
+        raise
+    finally:
+        progress.clear()
+    now = status(run)
+    ui.say(f"serving {run.path} at step {now['step']} on {now['device']} (process {now['pid']})")
+
+
+def stay(run: Run, options: EngineOptions) -> None:
+    """Serves in this process until stopped."""
+    refuse_second(run)
+    with run.lock():
+        from r1cli.backend.server import Server
+
+        Server(run, options, None).serve()

@@ -1,0 +1,199 @@
+"""r1 eval"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from r1cli import options, ui
+
+
+def eval_(
+    checkpoint: Annotated[
+        str | None, typer.Argument(metavar="[CKPT]", help="What to evaluate; - : judged rollouts from stdin.")
+    ] = None,
+    prompts: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PROMPTS]...", help="JSONL files with answers, or -; none: the run's held-out questions."
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", "-k", metavar="K", min=1, help="Samples per question.")
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Questions (default: the run's, or all).")
+    ] = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    max_tokens: options.MaxTokens = None,
+    stop: options.Stop = None,
+    template: options.Template = None,
+    seed: options.Seed = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Read only tagged or boxed answers, as a reward does.")
+    ] = False,
+    items: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Append every judged sample to FILE, and go on from what it has."),
+    ] = None,
+    output: options.Output = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    slots: options.Slots = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Evaluate: pass@1 from k samples, unbiased pass@k and cons@k, one record a task.
+
+    Samples a checkpoint on questions with known answers and judges them by --accuracy's rules (temperature 0.6 and
+    top-p 0.95, the paper's, unless set), or with - aggregates judged rollouts from standard input. The standard error is
+    over questions.
+
+    \b
+    Examples:
+      r1 eval ckpt
+      r1 eval ckpt held-out.jsonl -k 4 --items judged.jsonl
+      r1 sample ckpt | r1 reward --accuracy | r1 eval -
+    """
+    ui.setup("eval", quiet, verbose)
+    from r1cli import evaluation, stream
+    from r1cli.errors import InputError
+
+    with stream.Writer(output) as out:
+        if checkpoint is None or (checkpoint == "-" and not prompts):
+            judged = ((line.record, line.where) for line in stream.read([]))
+        elif checkpoint == "-":
+            raise InputError("prompts need a checkpoint to sample from; - alone aggregates judged rollouts")
+        else:
+            request = {
+                "questions": questions, "group": samples, "temperature": temperature, "top_p": top_p,
+                "max_tokens": max_tokens, "stop": stop, "seed": seed,
+                "template": template,
+            }  # fmt: skip
+            judged = _judged(checkpoint, prompts, request, (device, threads, slots), lenient=not strict, items=items)
+        tasks: dict[str, dict[str, list[Any]]] = {}
+        for record, where in judged:
+            try:
+                sample = evaluation.read_sample(record, lenient=not strict)
+                items_of_task = tasks.setdefault(record.get("task") or "", {})
+                items_of_task.setdefault(evaluation.item_of(record), []).append(sample)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+        if not tasks:
+            raise InputError("no samples: the input is empty")
+        for task, questions_of_task in tasks.items():
+            fewest = min(map(len, questions_of_task.values()))
+            summary = {"task": task} | evaluation.summarize(questions_of_task, ks=(fewest,), cons=(fewest,))
+            out.record(summary)
+            ui.say(_describe(summary, fewest))
+
+
+def _describe(summary: dict[str, Any], k: int) -> str:
+    error = summary["stderr"]
+    parts = [f"pass@1 {summary['pass@1']:.3f}" + (f" ± {error:.3f}" if error is not None else "")]
+    parts += [f"{name}@{k} {summary[f'{name}@{k}']:.3f}" for name in ("pass", "cons") if f"{name}@{k}" in summary]
+    parts.append(f"format {summary['format']:.3f}")
+    if "tokens" in summary:
+        parts.append(f"{summary['tokens']:.1f} tokens")
+    parts += [f"{name.replace('_', ' ')} {summary[name]:.1%}" for name in ("no_answer", "truncated", "failed") if summary[name]]
+    return f"{summary['task'] or 'questions'}: {summary['items']} questions x {k}: {', '.join(parts)}"
+
+
+def _judged(
+    checkpoint: str,
+    files: list[Path] | None,
+    request: dict[str, Any],
+    where_to: tuple[str | None, int | None, int | None],
+    *,
+    lenient: bool,
+    items: Path | None,
+) -> Any:
+    """Yields judged rollouts with their places, first those that the items file has already."""
+    import os
+
+    import orjson
+
+    from r1cli import rewards
+    from r1cli.backend.base import EngineOptions, open_backend
+    from r1cli.errors import InputError
+    from r1cli.prompts import sources, templates
+    from r1cli.records import unique_ids
+    from r1cli.runs import locate
+
+    _, run = locate(checkpoint)
+    defaults = {"temperature": 0.6, "top_p": 0.95, "samples": 16, "questions": 200}
+    defaults |= run.defaults("eval") if run else {}
+    if files:
+        records = list(sources.read_prompts(files))[: request["questions"]]
+        unique_ids(records)
+    else:
+        source = run.config.get("source") if run else {"task": "sum"} if checkpoint == "tiny" else None
+        if source is None:
+            raise InputError(f"{checkpoint} has no task of its own; name a file of prompts with answers")
+        count = request["questions"] or defaults["questions"]
+        drawn = sources.draw(source, run.config.get("seed", 0) if run else 0, 0, count, "test")
+        records = [(record, f"question {place}") for place, record in enumerate(drawn)]
+    if not records:
+        raise InputError("no prompts: the input is empty")
+    for key in ("temperature", "top_p"):
+        request[key] = defaults[key] if request[key] is None else request[key]
+    request["group"] = request["group"] or defaults["samples"]
+    request["template"] = templates.load(request["template"]) if request["template"] else None
+    done = _finished_items(items, request["group"]) if items else {}
+    for record, where in records:
+        yield from ((judged, where) for judged in done.get(record["id"], ()))
+    left = [(record, where) for record, where in records if record["id"] not in done]
+    if not left:
+        return
+    backend = open_backend(checkpoint, EngineOptions(*where_to))
+    kept = items.open("ab") if items else None
+    progress = ui.Progress()
+    settings = rewards.Options(lenient=lenient)
+    weights = {"accuracy": 1.0, "format": 0.0}
+    try:
+        total = len(left) * request["group"]
+        for count, line in enumerate(backend.sample({**request, "questions": None, "background": True}, left), 1):
+            record = orjson.loads(line)
+            record |= rewards.judge(record, weights, settings)
+            if kept:
+                kept.write(orjson.dumps(record) + b"\n")
+                kept.flush()
+            progress.update(f"{count} of {total} samples")
+            yield record, f"sample {count}"
+    finally:
+        backend.close()
+        progress.clear()
+        if kept:
+            os.fsync(kept.fileno())
+            kept.close()
+
+
+def _finished_items(path: Path, group: int) -> dict[str, list[dict[str, Any]]]:
+    """The judged samples of an items file by question, for questions whose samples are all there.
+
+    A torn last line, as a crash leaves it, is cut off.
+    """
+    import orjson
+
+    from r1cli import stream
+
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        path.write_bytes(whole)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number, raw in enumerate(whole.splitlines(), 1):
+        record = stream.parse(raw, f"{path}:{number}") if raw.strip() else None
+        if record and "id" in record:
+            found.setdefault(record["id"], []).append(record)
+    # Half a group is sampled again as a whole; its old lines go, so that no sample counts twice.
+    complete = {name: records for name, records in found.items() if len(records) == group}
+    if len(complete) < len(found):
+        from r1cli.runs import replace_file
+
+        kept = [orjson.dumps(record) + b"\n" for records in complete.values() for record in records]
+        replace_file(path, b"".join(kept))
+    return complete

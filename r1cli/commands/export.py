@@ -1,0 +1,34 @@
+"""r1 export"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r1cli import options, ui
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run to export from.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The model folder to make.")],
+    step: Annotated[int | None, typer.Option(metavar="N", min=0, help="Which step (default: the latest).")] = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Copy a step's model to a plain Hugging Face folder, without the trainer's state.
+
+    \b
+    Examples:
+      r1 export runs/zero zero-model
+      r1 export runs/zero zero-model-40 --step 40
+    """
+    ui.setup("export", quiet, verbose)
+    from r1cli import runs
+    from r1cli.errors import InputError
+
+    source = runs.Run.open(run)
+    chosen = source.latest() if step is None else source.step_folder(step)
+    if not chosen.is_dir():
+        raise InputError(f"{run} has no step {step}; it has {', '.join(map(str, source.steps()))}")
+    runs.export(chosen, folder)
+    ui.say(f"{chosen.name} of {run} is in {folder}")

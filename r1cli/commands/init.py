@@ -1,0 +1,87 @@
+"""r1 init"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r1cli import options, ui
+
+
+def init(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder to make.")],
+    base: Annotated[
+        str, typer.Option("--from", metavar="BASE", help="tiny, a run, a model folder, or a hub id in the local cache.")
+    ] = "tiny",
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="What to draw questions from: sum, or a JSONL file of prompts."),
+    ] = None,
+    template: options.Template = None,
+    seed: options.Seed = 0,
+    total_steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Length of the learning-rate schedule, in updates.")
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Steps kept on disk besides step 0 and the reference; 0: all.")
+    ] = 2,
+    save_every: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Iterations between saves (of a resident backend).")
+    ] = 1,
+    refresh_reference: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Updates between moves of the KL reference; 0: never.")
+    ] = 400,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Make a run directory from a base model.
+
+    A run holds the policy, its optimizer and its metrics; r1 grpo-step updates runs and nothing else. Hyper-parameters
+    that suit the base, where it brings any, are written to run.json, where you may edit them.
+
+    \b
+    Examples:
+      r1 init runs/zero --from tiny
+      r1 init runs/math --from Qwen/Qwen2.5-1.5B --task math.jsonl
+    """
+    ui.setup("init", quiet, verbose)
+    import json
+
+    from r1cli.errors import InputError
+    from r1cli.prompts import sources, templates
+    from r1cli.runs import create, locate
+
+    folder, _ = locate(base)
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} has no {name}; expected a model folder in Hugging Face format")
+    suits = folder / "r1.json"
+    defaults = json.loads(suits.read_text()).get("defaults", {}) if suits.is_file() else {}
+    task = task or defaults.pop("task", None)
+    defaults.pop("task", None)
+    own_template = defaults.pop("template", "r1-zero")
+    template = templates.load(template) if template else own_template
+    source = None
+    if task in sources.TASKS:
+        source = {"task": task}
+    elif task is not None:
+        for _ in sources.read_prompts([Path(task)]):  # a bad file is found now and not at the first step
+            continue
+        source = {"file": str(Path(task).resolve())}
+    if total_steps is not None:
+        defaults.setdefault("grpo", {})["total_steps"] = total_steps
+    made = create(
+        run,
+        folder,
+        base,
+        {
+            "source": source,
+            "template": template,
+            "seed": seed,
+            "keep": keep,
+            "save_every": save_every,
+            "refresh_reference": refresh_reference,
+            "defaults": defaults,
+        },
+    )
+    ui.say(f"made {made.path} from {base}" + (f", task {task}" if task else ", no task: give r1 sample a prompts file"))

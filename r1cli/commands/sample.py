@@ -1,0 +1,86 @@
+"""r1 sample"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r1cli import options, ui
+
+
+def sample(
+    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A run, a model folder, a cached hub id, or tiny.")],
+    prompts: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PROMPTS]...", help="JSONL files, or - for stdin; none: the run's own task."),
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Questions to draw, or to take from PROMPTS (paper: 32).")
+    ] = None,
+    group: Annotated[int | None, typer.Option(metavar="G", min=1, help="Samples per question (paper: 16).")] = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    max_tokens: options.MaxTokens = None,
+    stop: options.Stop = None,
+    template: options.Template = None,
+    seed: options.Seed = None,
+    draw: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Another batch at the same step: the Nth after this one.")
+    ] = None,
+    split: Annotated[options.Split | None, typer.Option(help="Which questions of the run's task.")] = None,
+    output: options.Output = None,
+    skip_bad: options.SkipBad = False,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    slots: options.Slots = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Sample groups of completions: rollouts with token ids, log-probabilities and the policy they came from.
+
+    A run draws its own next questions; prompts are read only from files that are named, or from - . The same command
+    at the same step gives the same rollouts; the questions move on when r1 grpo-step has used them.
+
+    \b
+    Examples:
+      r1 sample ckpt | r1 reward --format --accuracy | r1 grpo-step
+      r1 prompts sum --split test | r1 sample ckpt - --group 1 --temperature 0 | r1 show
+    """
+    ui.setup("sample", quiet, verbose)
+    from r1cli.backend.base import EngineOptions, open_backend
+    from r1cli.errors import ReaderGone
+    from r1cli.prompts import templates
+    from r1cli.prompts.sources import read_prompts
+    from r1cli.records import unique_ids
+    from r1cli.stream import Writer
+
+    out = Writer(output)
+    records = None
+    if prompts:
+        records = list(read_prompts(prompts, skip_bad=skip_bad))[:questions]
+        unique_ids(records)
+    request = {
+        "questions": questions,
+        "group": group,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "stop": stop,
+        "template": templates.load(template) if template else None,
+        "seed": seed,
+        "draw": draw,
+        "split": split,
+    }
+    progress = ui.Progress()
+    with out:
+        backend = open_backend(checkpoint, EngineOptions(device, threads, slots))
+        try:
+            for count, line in enumerate(backend.sample(request, records), 1):
+                out.write(line)
+                progress.update(f"{count} rollouts")
+                if out.reader_gone():
+                    raise ReaderGone
+        finally:
+            # Before stdout closes, so that the next stage of the pipe finds the device free.
+            backend.close()
+            progress.clear()

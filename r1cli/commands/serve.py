@@ -1,0 +1,57 @@
+"""r1 serve"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r1cli import options, ui
+
+
+def serve(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run to hold in memory.")],
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the backend is ready; it goes on alone.")
+    ] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Print one record about the backend; exit 1 if none.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Save and end the backend; clears up after a dead one.")] = False,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    slots: options.Slots = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Keep a run's model, optimizer and sampler in memory, so that commands on it start at once.
+
+    While a run is served, r1 sample, r1 eval and r1 grpo-step on it are thin clients of the backend; nothing about
+    them changes. What it says goes to RUN/serve.log when detached.
+
+    \b
+    Examples:
+      r1 serve runs/zero --detach
+      r1 serve runs/zero --status | jq .step
+      r1 serve runs/zero --stop
+    """
+    ui.setup("serve", quiet, verbose)
+    from r1cli import stream
+    from r1cli.backend import residence
+    from r1cli.backend.base import EngineOptions
+    from r1cli.errors import InputError
+    from r1cli.runs import Run
+
+    if detach + status + stop > 1:
+        raise InputError("--detach, --status and --stop exclude each other")
+    served = Run.open(run)
+    if status:
+        with stream.Writer() as out:
+            out.record(residence.status(served))
+    elif stop:
+        residence.stop(served)
+    elif detach:
+        stream.take_stdout()
+        residence.detach(served, EngineOptions(device, threads, slots))
+    else:
+        stream.take_stdout()
+        residence.stay(served, EngineOptions(device, threads, slots))

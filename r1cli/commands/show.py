@@ -1,0 +1,111 @@
+"""r1 show"""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from r1cli import options, ui
+
+DIM, BOLD, GREEN, RED, YELLOW, OFF = "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
+
+
+def show(
+    files: options.Files = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=0, help="At most N records.")] = None,
+    skip_bad: options.SkipBad = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Show rollouts to a person: question, thinking, answer, verdicts. For prompts and metrics, their fields.
+
+    Text for people, not records: it ends a pipe. Colours on a terminal only.
+
+    \b
+    Examples:
+      r1 sample ckpt | r1 reward --format --accuracy | r1 show | less
+      jq -c 'select(.reward == 0)' rewarded.jsonl | r1 show -n 5
+    """
+    ui.setup("show", quiet, verbose)
+    from itertools import islice
+
+    from r1cli import stream
+
+    paint = ui.colour(sys.stdout)
+    with stream.Writer() as out:
+        for line in islice(stream.read(files or [], skip_bad=skip_bad), limit):
+            out.write(page(line.record, paint).encode("utf-8", "backslashreplace"))
+
+
+def page(record: dict[str, Any], paint: bool) -> str:
+    """One record as text, with a blank line after it."""
+    style = _painter(paint)
+    if not isinstance(record.get("completion"), str):
+        return "".join(f"{style(BOLD, key)}: {_text(value)}\n" for key, value in record.items()) + "\n"
+    lines = [style(BOLD, _headline(record))]
+    if verdict := _verdict(record, style):
+        lines.append(verdict)
+    lines += [style(BOLD, "Q ") + _text(question(record)), ""]
+    lines.append(_completion(record["completion"], style).strip("\n"))
+    if "answer" in record:
+        lines += ["", style(DIM, f"expected: {_text(record['answer'])}")]
+    return "\n".join(lines) + "\n\n"
+
+
+def question(record: dict[str, Any]) -> str:
+    """What was asked: the prompt, or the last message."""
+    if isinstance(record.get("prompt"), str):
+        return record["prompt"]
+    messages = record.get("messages")
+    return str(messages[-1].get("content", "")) if isinstance(messages, list) and messages else ""
+
+
+def _headline(record: dict[str, Any]) -> str:
+    parts = [_text(record.get("id", "?"))]
+    group, policy = record.get("group"), record.get("policy")
+    if isinstance(group, dict):
+        parts.append(f"sample {group.get('index', 0) + 1} of {group.get('size')}")
+    if isinstance(policy, dict):
+        parts.append(f"step {policy.get('step')}")
+    if isinstance(record.get("completion_ids"), list):
+        cut = ", cut off" if record.get("finish") == "length" else ""
+        parts.append(f"{len(record['completion_ids'])} tokens{cut}")
+    return "── " + " · ".join(map(str, parts)) + " ──"
+
+
+def _verdict(record: dict[str, Any], style: Any) -> str:
+    if "reward" not in record and not isinstance(record.get("rewards"), dict):
+        return ""
+    reward = record.get("reward")
+    colour = YELLOW if reward is None else GREEN if reward > 0 else RED
+    shown = [style(colour, f"reward {_number(reward)}")]
+    info = record.get("reward_info") or {}
+    for name, value in (record.get("rewards") or {}).items():
+        reason = info.get(name, {}).get("reason") if isinstance(info.get(name), dict) else None
+        shown.append(f"{name} {_number(value)}" + (f" ({_text(reason)})" if reason else ""))
+    if record.get("dropped"):
+        shown.append(style(YELLOW, f"dropped: {_text(record['dropped'])}"))
+    return "  ".join(shown)
+
+
+def _completion(text: str, style: Any) -> str:
+    """The completion with its thinking dimmed and the rest as it is."""
+    before, tag, rest = text.partition("<think>")
+    if not tag:
+        return _text(text)
+    thought, end, after = rest.partition("</think>")
+    return _text(before) + style(DIM, _text(tag + thought + end)) + ("\n" if after.strip() else "") + _text(after)
+
+
+def _number(value: Any) -> str:
+    return "null" if value is None else f"{value:g}" if isinstance(value, int | float) else _text(value)
+
+
+def _painter(paint: bool) -> Any:
+    return (lambda code, text: f"{code}{text}{OFF}") if paint else (lambda code, text: text)
+
+
+def _text(value: Any) -> str:
+    """Text that cannot steer the terminal: control characters are shown, not obeyed."""
+    text = value if isinstance(value, str) else str(value)
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

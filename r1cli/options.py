@@ -1,0 +1,43 @@
+"""Options that several commands share, and the choices of the others: names, types and help in one place.
+
+Only typer and the standard library are imported: this is read at every start and at every --help.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Loss = Literal["grpo", "r1", "gspo", "gspo-token", "cispo"]
+Normalize = Literal["sequence", "token", "constant"]
+Scale = Literal["group", "batch", "none"]
+Baseline = Literal["mean", "leave-one-out"]
+KlEstimator = Literal["k1", "k2", "k3", "k3-straight-through"]
+Correction = Literal["none", "token-truncate", "token-mask", "sequence-truncate", "sequence-mask", "geometric-mask"]
+Decay = Literal["constant", "linear", "cosine"]
+OldLogprobs = Literal["auto", "trainer", "sampler"]
+Split = Literal["train", "test"]
+Shape = Literal["zero", "think"]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more, and show tracebacks.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE (by FILE.part and a rename).")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count bad lines and go on instead of stopping.")]
+Files = Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Input files; - or none is stdin.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Random seed (default: the run's).")]
+Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu or cuda; by default a GPU where there is one.")]
+Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="CPU threads (default: 1 for small models).")]
+Slots = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Samples decoded side by side (default: 128; 512 on a GPU).")
+]
+Temperature = Annotated[float | None, typer.Option(metavar="T", min=0, help="Sampling temperature; 0 is greedy.")]
+TopP = Annotated[float | None, typer.Option(metavar="P", min=0, max=1, help="Nucleus sampling; 1 keeps all tokens.")]
+MaxTokens = Annotated[int | None, typer.Option(metavar="N", min=1, help="Longest completion, in tokens.")]
+Stop = Annotated[
+    list[str] | None, typer.Option(metavar="TEXT", help="End a completion at TEXT (kept in it); repeatable.")
+]
+Template = Annotated[
+    str | None, typer.Option(metavar="NAME|FILE", help="r1-zero, chat, raw, or a file with {prompt} in it.")
+]

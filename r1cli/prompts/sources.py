@@ -1,0 +1,67 @@
+"""Where questions come from: JSONL files and generated tasks.
+
+A source is addressed by position, so that a run's cursor is one number: question i is the same in every process.
+"""
+
+import random
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from r1cli import stream
+from r1cli.errors import InputError
+from r1cli.records import Record, as_prompt, unique_ids
+
+TASKS = ("sum",)
+
+
+def generate(task: str, seed: int, index: int, split: str) -> Record:
+    """Question `index` of a generated task's split; the splits never share a question."""
+    if task == "sum":
+        from r1cli.tiny.task import problem
+
+        return problem(seed, index, split)
+    raise InputError(f"no task {task}: expected {', '.join(TASKS)} or a JSONL file")
+
+
+def read_prompts(files: list[Path], *, skip_bad: bool = False) -> Iterator[tuple[Record, str]]:
+    """Yields the checked prompt records of JSONL files with their `file:line`."""
+    for line in stream.read(files, skip_bad=skip_bad):
+        yield as_prompt(line.record, line.where), line.where
+
+
+@lru_cache(maxsize=4)
+def _load(path: str, modified: int) -> list[Record]:
+    prompts = list(read_prompts([Path(path)]))
+    unique_ids(prompts)
+    if not prompts:
+        raise InputError(f"{path} holds no prompts")
+    return [prompt for prompt, _ in prompts]
+
+
+def draw(source: dict[str, str], seed: int, start: int, count: int, split: str) -> list[Record]:
+    """Questions start .. start+count-1 of a run's source: `{"task": NAME}`, or `{"file": PATH}` in a new order each epoch.
+
+    Raises InputError when a file source is asked for a held-out split that it does not have.
+    """
+    if "task" in source:
+        return [generate(source["task"], seed, index, split) for index in range(start, start + count)]
+    path = Path(source["file"])
+    if split != "train":
+        raise InputError(f"the run's questions come from {path}, which has no {split} split; name a file of prompts")
+    try:
+        prompts = _load(str(path), path.stat().st_mtime_ns)
+    except OSError as error:
+        raise InputError(f"cannot read the run's prompts {path}: {error.strerror}") from None
+    drawn: list[Record] = []
+    for index in range(start, start + count):
+        epoch, place = divmod(index, len(prompts))
+        drawn.append(prompts[_order(len(prompts), seed, epoch)[place]])
+    return drawn
+
+
+@lru_cache(maxsize=4)
+def _order(size: int, seed: int, epoch: int) -> list[int]:
+    order = list(range(size))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return order

@@ -1,0 +1,182 @@
+"""JSON lines in and out, with the manners of a Unix filter.
+
+Standard output is taken away from every library before it can print there; a reader that goes away ends the work quietly;
+a line that is not a record is an error with its file and line number. What the records mean is records.py's business.
+"""
+
+import errno
+import os
+import select
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from r1cli.errors import InputError, R1Error, ReaderGone
+
+_taken: dict[str, int] = {}
+
+
+def take_stdout() -> int:
+    """Moves the real standard output to a private descriptor and points fd 1 at stderr for everyone else.
+
+    The private descriptor is close-on-exec and closed in forked children: an orphaned worker that held it would keep the
+    next stage of the pipe waiting for an end of file that does not come.
+    """
+    if "fd" not in _taken:
+        try:
+            _taken["fd"] = os.dup(1)
+        except OSError:
+            raise R1Error("standard output is closed; redirect it to a file or use -o FILE") from None
+        os.dup2(2, 1)
+        os.register_at_fork(after_in_child=lambda: suppress_close(_taken["fd"]))
+    return _taken["fd"]
+
+
+def suppress_close(fd: int) -> None:
+    """Closes a descriptor that may be closed already."""
+    with suppress(OSError):
+        os.close(fd)
+
+
+class Writer:
+    """Writes lines to the taken standard output, or to FILE by way of FILE.part and a rename.
+
+    As a context manager it publishes the file only when the block ends well; otherwise the .part stays for inspection.
+    """
+
+    def __init__(self, path: Path | None = None):
+        self.path = path
+        if path is None:
+            self.fd = take_stdout()
+            self.name = "standard output"
+            return
+        take_stdout()
+        self.part = path.with_name(path.name + ".part")
+        self.name = str(self.part)
+        try:
+            self.fd = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise R1Error(f"cannot write {self.part}: {error.strerror}") from None
+
+    def write(self, data: bytes) -> None:
+        """Writes whole lines; raises ReaderGone when the reader has gone, R1Error when the disk is full."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self.fd, view) :]
+            except OSError as error:
+                self._fail(error)
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Writes one record as one line."""
+        self.write(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+
+    def reader_gone(self) -> bool:
+        """Whether the pipe's other end is closed, learnt without writing."""
+        if self.path is not None:
+            return False
+        poll = select.poll()
+        poll.register(self.fd, 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+
+    def _fail(self, error: OSError) -> None:
+        if error.errno == errno.EPIPE:
+            raise ReaderGone from None
+        kept = f"; what was written stays in {self.part}" if self.path is not None else ""
+        raise R1Error(f"cannot write to {self.name}: {error.strerror}{kept}") from None
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is None:
+            try:
+                if self.path is not None:
+                    os.fsync(self.fd)
+                os.close(self.fd)
+            except OSError as error:
+                # /dev/full and network file systems tell only now.
+                self._fail(error)
+            if self.path is not None:
+                os.replace(self.part, self.path)
+        else:
+            suppress_close(self.fd)
+        if self.path is None:
+            _taken["fd"] = -1
+
+
+@dataclass(slots=True)
+class Line:
+    """One input line: its bytes without the newline, the parsed object, and `file:line` for messages."""
+
+    raw: bytes
+    record: dict[str, Any]
+    where: str
+
+
+def parse(raw: bytes, where: str) -> dict[str, Any]:
+    """Parses one line into an object; raises InputError that says what is wrong with it."""
+    try:
+        record = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if b"NaN" in raw or b"Infinity" in raw:
+            raise InputError(f"{where}: NaN and Infinity are not JSON; write null for a number that failed") from None
+        hint = "; the line is torn" if not raw.rstrip().endswith(b"}") else ""
+        raise InputError(f"{where}: not JSON ({error.msg}, column {error.colno}){hint}") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: expected one JSON object per line, found {type(record).__name__}")
+    if raw.startswith(b'{"r1_'):
+        raise InputError(f'{where}: keys that begin with "r1_" are reserved; rename the field')
+    return record
+
+
+def read(files: Iterable[Path], *, skip_bad: bool = False) -> Iterator[Line]:
+    """Yields the records of the files in turn (`-` or no file: standard input); empty lines are passed over.
+
+    Raises InputError for a bad line, or with skip_bad counts it and says the count on stderr at the end.
+    """
+    skipped = 0
+    for raw, where in raw_lines(files):
+        try:
+            record = parse(raw, where)
+        except InputError:
+            if not skip_bad:
+                raise
+            skipped += 1
+            continue
+        yield Line(raw, record, where)
+    if skipped:
+        from r1cli import ui
+
+        ui.warn(f"skipped {skipped} bad lines")
+
+
+def raw_lines(files: Iterable[Path]) -> Iterator[tuple[bytes, str]]:
+    """Yields the lines of the files in turn, unparsed and without their newline, with `file:line`."""
+    for name, source in open_inputs(files):
+        for number, raw in enumerate(source, 1):
+            if raw.strip():
+                yield raw.rstrip(b"\r\n"), f"{name}:{number}"
+
+
+def open_inputs(files: Iterable[Path]) -> Iterator[tuple[str, BinaryIO]]:
+    """Yields (name, binary file) for each input; a terminal as standard input is refused as a usage error."""
+    for path in list(files) or [Path("-")]:
+        if str(path) == "-":
+            if sys.stdin is None or sys.stdin.closed:
+                raise InputError("standard input is closed; name a file or pipe records in")
+            if sys.stdin.isatty():
+                raise InputError("nothing to read: standard input is a terminal; name a file or pipe records in")
+            yield "stdin", sys.stdin.buffer
+        else:
+            try:
+                source = path.open("rb")
+            except OSError as error:
+                raise InputError(f"cannot read {path}: {error.strerror}") from None
+            with source:
+                yield str(path), source

@@ -1,0 +1,98 @@
+"""What a person sees: one-line messages and a progress line, always on stderr.
+
+Records never come here (stream.py). Nothing is imported beyond the standard library: this runs in every client.
+"""
+
+import os
+import sys
+import time
+
+_state = {"command": "r1", "quiet": False, "verbose": False}
+
+
+def setup(command: str, quiet: bool = False, verbose: bool = False) -> None:
+    """Names the running command for all later messages, and how much of them to show."""
+    _state.update(command=f"r1 {command}", quiet=quiet, verbose=verbose)
+
+
+def verbose() -> bool:
+    """Whether -v was given."""
+    return bool(_state["verbose"])
+
+
+def error(message: str) -> None:
+    """One line that says what went wrong; shown even with -q."""
+    _line(message)
+
+
+def say(message: str) -> None:
+    """One line worth reading at the end of a normal run."""
+    if not _state["quiet"]:
+        _line(message)
+
+
+def warn(message: str) -> None:
+    """One line about something that the user did not ask for and should know."""
+    say(f"warning: {message}")
+
+
+def detail(message: str) -> None:
+    """One line for -v only."""
+    if _state["verbose"]:
+        _line(message)
+
+
+def _line(message: str) -> None:
+    clear = "\r\x1b[K" if Progress.drawn else ""
+    Progress.drawn = False
+    try:
+        sys.stderr.write(f"{clear}{_state['command']}: {message}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # a terminal that is gone must not turn a finished job into a failed one
+        return
+
+
+def is_terminal(stream: object) -> bool:
+    """Whether a stream is a terminal that understands more than plain lines."""
+    return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
+
+
+def colour(stream: object) -> bool:
+    """Whether to colour what goes to this stream (NO_COLOR, TERM=dumb and pipes say no)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+class Progress:
+    """One self-erasing line on a terminal; nothing at all elsewhere, with -q or with -v."""
+
+    drawn = False
+
+    def __init__(self) -> None:
+        self.active = is_terminal(sys.stderr) and not _state["quiet"] and not _state["verbose"]
+        self.last = 0.0
+
+    def update(self, text: str) -> None:
+        """Redraws the line, at most ten times a second."""
+        now = time.monotonic()
+        if not self.active or now - self.last < 0.1:
+            return
+        self.last = now
+        width = _width()
+        line = f"{_state['command']}: {text}"[: width - 1]
+        sys.stderr.write(f"\r\x1b[K{line}")
+        sys.stderr.flush()
+        Progress.drawn = True
+
+    def clear(self) -> None:
+        """Erases the line if one is drawn."""
+        if Progress.drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            Progress.drawn = False
+
+
+def _width() -> int:
+    try:
+        return max(20, os.get_terminal_size(2).columns)
+    except OSError:
+        return 80
