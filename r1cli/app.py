@@ -7,48 +7,35 @@ kills the process by that same signal, so that a shell loop stops.
 import os
 import signal
 import sys
-import traceback
-from typing import Annotated, NoReturn
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from r1cli import __version__, ui
-from r1cli.commands.eval import eval_
-from r1cli.commands.export import export
-from r1cli.commands.grpo_step import grpo_step
-from r1cli.commands.init import init
-from r1cli.commands.prompts import prompts
-from r1cli.commands.reward import reward
-from r1cli.commands.rollback import rollback
-from r1cli.commands.sample import sample
-from r1cli.commands.serve import serve
-from r1cli.commands.show import show
 from r1cli.errors import R1Error, ReaderGone
+
+# In pipeline order: the command's name, its module under r1cli.commands and its function there.
+COMMANDS = {
+    "init": ("init", "init"),
+    "prompts": ("prompts", "prompts"),
+    "sample": ("sample", "sample"),
+    "reward": ("reward", "reward"),
+    "grpo-step": ("grpo_step", "grpo_step"),
+    "eval": ("eval", "eval_"),
+    "show": ("show", "show"),
+    "plot": ("plot", "plot"),
+    "serve": ("serve", "serve"),
+    "export": ("export", "export"),
+    "rollback": ("rollback", "rollback"),
+}
 
 # An option whose value may be left out, and the value it then has.
 OPTIONAL_VALUES = {"--language": "auto"}
 
-app = typer.Typer(
-    name="r1",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for name, command in {
-    "init": init,
-    "prompts": prompts,
-    "sample": sample,
-    "reward": reward,
-    "grpo-step": grpo_step,
-    "eval": eval_,
-    "show": show,
-    "serve": serve,
-    "export": export,
-    "rollback": rollback,
-}.items():
-    app.command(name)(command)
+# What the parser raises for a command line it cannot read; typer keeps its name to itself, not its subclass.
+USAGE_ERROR: Any = typer.BadParameter.__base__
 
 
 def _version(wanted: bool) -> None:
@@ -57,7 +44,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -71,6 +57,22 @@ def root(
       r1 sample ckpt | r1 reward --format --accuracy | r1 grpo-step | jq .
       r1 eval ckpt
     """
+
+
+def build(names: Iterable[str]) -> typer.Typer:
+    """The program with the named commands; a client in a loop pays only for the one it runs."""
+    app = typer.Typer(
+        name="r1",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    for name in names:
+        module, function = COMMANDS[name]
+        app.command(name)(getattr(import_module(f"r1cli.commands.{module}"), function))
+    return app
 
 
 class Interrupted(BaseException):
@@ -91,13 +93,15 @@ def main() -> NoReturn:
         # nohup and shells that start background jobs set signals to "ignore": so they stay.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)
-    sys.argv[1:] = fill_optional_values(sys.argv[1:])
+    arguments = fill_optional_values(sys.argv[1:])
+    names = [name for name in arguments[:1] if name in COMMANDS]
     code = 0
     try:
-        app()
-    except SystemExit as exit_:
-        code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-    except ReaderGone:
+        build(names or COMMANDS)(arguments or ["--help"], prog_name="r1", standalone_mode=False)
+    except USAGE_ERROR as error:
+        ui.setup(*names)
+        code = _fail(error, 2, usage_line(error, " ".join(["r1", *names])))
+    except (ReaderGone, SystemExit):  # typer leaves by SystemExit only when the reader of a help page went away
         code = 0
     except R1Error as error:
         code = _fail(error, error.code)
@@ -105,6 +109,8 @@ def main() -> NoReturn:
         _die_by(received[0])
     except MemoryError as error:
         code = _fail(error, 1, "out of memory")
+    except OSError as error:
+        code = _fail(error, 1, f"{error.filename or 'cannot write'}: {error.strerror}")
     except Exception as error:
         code = _fail(error, 1, f"{type(error).__name__}: {error} (this is a bug; -v shows where)")
     _leave(code)
@@ -122,9 +128,21 @@ def fill_optional_values(arguments: list[str]) -> list[str]:
     return filled
 
 
+def usage_line(error: Any, command: str) -> str:
+    """What the parser raised as one line: the complaint, what may have been meant, and where the help is."""
+    near = getattr(error, "possibilities", None)
+    message = error.message if near else error.format_message()
+    message += f". Did you mean {' or '.join(near)}?" if near else ""
+    message = message.replace("o such option: ", "o such option ").replace(". Did", "; did").rstrip(".")
+    message += "" if message.endswith("?") else ";"
+    return f"{message[:1].lower()}{message[1:]} see {command} --help"
+
+
 def _fail(error: BaseException, code: int, message: str | None = None) -> int:
     ui.error(message or str(error))
     if ui.verbose():
+        import traceback
+
         traceback.print_exception(error)
     return code
 
@@ -137,7 +155,7 @@ def _die_by(number: int) -> NoReturn:
 
 def _leave(code: int) -> NoReturn:
     # Help and version went through sys.stdout, which may be a pipe whose reader has gone or a full disk.
-    for out in (sys.stdout, sys.stderr):
+    for out in filter(None, (sys.stdout, sys.stderr)):
         try:
             out.flush()
         except BrokenPipeError:

@@ -36,7 +36,7 @@ def sample_key(seed: int, iteration: int, draw: int, prompt: str, index: int) ->
 
 
 def need(record: Record, key: str, kind: type, where: str) -> Any:
-    """The value of a key that must be there with the given type; raises InputError naming line, field and expectation."""
+    """The value of a key that must be there with the given type; raises InputError naming place, field and type."""
     if key not in record:
         present = ", ".join(list(record)[:8]) or "nothing"
         raise InputError(f'{where}: missing "{key}" (found {present})')

@@ -1,7 +1,7 @@
 """JSON lines in and out, with the manners of a Unix filter.
 
-Standard output is taken away from every library before it can print there; a reader that goes away ends the work quietly;
-a line that is not a record is an error with its file and line number. What the records mean is records.py's business.
+Standard output is taken away from every library before it can print there; a reader that goes away ends the work
+quietly; a line that is not a record is an error with its file and line number. What records mean is records.py's business.
 """
 
 import errno
@@ -24,8 +24,8 @@ _taken: dict[str, int] = {}
 def take_stdout() -> int:
     """Moves the real standard output to a private descriptor and points fd 1 at stderr for everyone else.
 
-    The private descriptor is close-on-exec and closed in forked children: an orphaned worker that held it would keep the
-    next stage of the pipe waiting for an end of file that does not come.
+    The private descriptor is close-on-exec and closed in forked children: an orphaned worker that held it would keep
+    the next stage of the pipe waiting for an end of file that does not come.
     """
     if "fd" not in _taken:
         try:

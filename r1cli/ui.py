@@ -10,9 +10,9 @@ import time
 _state = {"command": "r1", "quiet": False, "verbose": False}
 
 
-def setup(command: str, quiet: bool = False, verbose: bool = False) -> None:
+def setup(command: str = "", quiet: bool = False, verbose: bool = False) -> None:
     """Names the running command for all later messages, and how much of them to show."""
-    _state.update(command=f"r1 {command}", quiet=quiet, verbose=verbose)
+    _state.update(command=f"r1 {command}".rstrip(), quiet=quiet, verbose=verbose)
 
 
 def verbose() -> bool:
@@ -42,9 +42,16 @@ def detail(message: str) -> None:
         _line(message)
 
 
+def printable(text: str) -> str:
+    """Text that cannot steer the terminal: control characters are shown, not obeyed."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
 def _line(message: str) -> None:
     clear = "\r\x1b[K" if Progress.drawn else ""
     Progress.drawn = False
+    # One event is one line, whatever a file name or a library put into it.
+    message = printable(" ".join(message.splitlines()))
     try:
         sys.stderr.write(f"{clear}{_state['command']}: {message}\n")
         sys.stderr.flush()
@@ -77,7 +84,7 @@ class Progress:
         if not self.active or now - self.last < 0.1:
             return
         self.last = now
-        width = _width()
+        width = terminal_width()
         line = f"{_state['command']}: {text}"[: width - 1]
         sys.stderr.write(f"\r\x1b[K{line}")
         sys.stderr.flush()
@@ -91,7 +98,8 @@ class Progress:
             Progress.drawn = False
 
 
-def _width() -> int:
+def terminal_width() -> int:
+    """Columns of the terminal, 80 where there is none."""
     try:
         return max(20, os.get_terminal_size(2).columns)
     except OSError:

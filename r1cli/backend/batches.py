@@ -22,8 +22,9 @@ from r1cli.errors import InputError
 
 @dataclass(slots=True)
 class Rollout:
-    """One judged sample. reward None means that judging failed; a dropped one counts in its group's statistics, but is
-    not trained on.
+    """One judged sample.
+
+    reward None means that judging failed; a dropped one counts in its group's statistics, but is not trained on.
     """
 
     prompt_ids: list[int]
@@ -91,8 +92,10 @@ def prepare(rollouts: list[Rollout], settings: GrpoSettings, device: torch.devic
 
 
 def split(count: int, settings: GrpoSettings, step: int) -> Iterator[list[int]]:
-    """Rollout numbers of each update: every epoch is a new random split over outputs (DeepSeek-R1, Methods), fixed by
-    seed and step.
+    """Rollout numbers of each update: every epoch is a new random split over outputs, fixed by seed and step.
+
+    The split is over outputs, not questions (DeepSeek-R1, section 2.2). Raises InputError for more minibatches than
+    rollouts.
     """
     if settings.minibatches > count:
         raise InputError(

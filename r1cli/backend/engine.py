@@ -1,7 +1,7 @@
 """One checkpoint with its model, samplers and trainer, in this process: what both homes of the backend share.
 
-It decides whether a batch may be applied, keeps the run's state in step with the weights, and saves. How requests arrive
-(local.py, server.py) and how a gradient is computed (trainer_torch.py) is not its business.
+It decides whether a batch may be applied, keeps the run's state in step with the weights, and saves. How requests
+arrive (local.py, server.py) and how a gradient is computed (trainer_torch.py) is not its business.
 """
 
 import copy
@@ -22,7 +22,7 @@ from r1cli.backend.sampler_torch import TorchSampler
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.backend.trainer_torch import Rollout, TorchTrainer
 from r1cli.errors import InputError
-from r1cli.records import Batches, Record
+from r1cli.records import Batches, Record, thinking
 from r1cli.runs import Run, State
 
 SMALL_MODEL = 20_000_000  # parameters below which one thread is faster than several
@@ -36,8 +36,9 @@ class Engine:
         self.folder, self.run, self.note = folder, run, note
         self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.tokenizer = Tokenizer.load(folder)
+        self.think_tags = tuple(self._single_token(tag) for tag in ("<think>", "</think>"))
         self.state = run.state() if run else State()
-        # A GPU samples from bf16 weights and trains on their fp32 master; a CPU computes in fp32 and needs only one copy.
+        # A GPU samples from bf16 weights and trains on their fp32 master; a CPU needs only one fp32 copy.
         self.shared = self.device.type == "cpu"
         dtype = torch.float32 if self.shared else torch.bfloat16
         self.model = checkpoint.load_model(folder, dtype=dtype, device=self.device)
@@ -48,6 +49,10 @@ class Engine:
         self.trainer: TorchTrainer | None = None
         self.reference: Transformer | None = None
         self.unsaved = 0
+
+    def _single_token(self, text: str) -> int | None:
+        ids = self.tokenizer.encode(text, False)
+        return ids[0] if len(ids) == 1 else None
 
     def _set_threads(self, threads: int | None) -> None:
         small = sum(p.numel() for p in self.model.parameters()) < SMALL_MODEL
@@ -209,8 +214,12 @@ class Engine:
         moved = bool(refresh) and step // refresh > self.state.reference // refresh
         self.unsaved += 1
         saved = moved or self.unsaved >= every
-        for record in metrics:
-            record.update(iteration=self.state.iteration + 1, saved=saved)
+        own = {
+            "thinking_mean": self._thinking(batch.rollouts),
+            "iteration": self.state.iteration + 1,
+            "saved": saved,
+        }
+        metrics = [_rounded({**record, **own}) for record in metrics]
         self.state = self.state.advance(list(batch.questions), metrics, cursor)
         if moved:
             self.state.reference = step
@@ -219,6 +228,21 @@ class Engine:
             self.save(request.get("keep"))
         self.run.append_metrics(metrics)
         return metrics
+
+    def _thinking(self, rollouts: list[Record]) -> float:
+        """Mean tokens of thinking: exact where </think> is one token, else by its share of the characters."""
+        total = 0.0
+        for record in rollouts:
+            ids, text = record["completion_ids"], record.get("completion") or ""
+            thought = thinking(text)
+            if not thought:
+                continue
+            begin, end = (ids.index(tag) if tag in ids else None for tag in self.think_tags)
+            if None not in self.think_tags:
+                total += (len(ids) if end is None else end) - (-1 if begin is None else begin) - 1
+            else:
+                total += len(ids) * len(thought) / len(text)
+        return total / len(rollouts)
 
     def save(self, keep: int | None = None) -> None:
         """Publishes the current step if anything is unsaved."""
@@ -240,8 +264,10 @@ class Engine:
 
 
 def _rollouts(batch: Batches) -> list[Rollout]:
-    # Groups are numbered in the order of their ids, so that the order of the lines cannot change the update.
-    names = {name: number for number, name in enumerate(sorted({r["group"]["id"] for r in batch.rollouts}))}
+    # Groups are numbered by their question, so that neither the order of the lines nor the run's uuid, which is in the
+    # group's id, can change the update.
+    groups = {r["group"]["id"]: (str(r.get("id")), r["prompt_ids"], r["group"]["id"]) for r in batch.rollouts}
+    names = {name: number for number, name in enumerate(sorted(groups, key=groups.__getitem__))}
     ordered = sorted(batch.rollouts, key=lambda r: (names[r["group"]["id"]], r["group"]["index"]))
     return [
         Rollout(
@@ -258,6 +284,13 @@ def _rollouts(batch: Batches) -> list[Rollout]:
         )
         for record in ordered
     ]
+
+
+def _rounded(value: Any) -> Any:
+    """Floats with the seven digits that fp32 holds; more would be noise on the screen."""
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def metrics_lines(metrics: list[Record]) -> list[bytes]:

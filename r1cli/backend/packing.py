@@ -83,9 +83,9 @@ class Block:
 class MicroBatch:
     """A flat micro-batch of N input tokens and M predicted (completion) tokens.
 
-    tokens, positions [N]; predictors [M]: the flat token whose hidden state predicts each completion token; targets [M]; rows [M]:
-    the local sequence of each; sequences: the callers' index of each local sequence, in order; lengths: its completion
-    tokens.
+    tokens, positions [N]; predictors [M]: the flat token whose hidden state predicts each completion token;
+    targets [M]; rows [M]: the local sequence of each; sequences: the caller's index of each local sequence; lengths:
+    its completion tokens; the index tensors and blocks are for `attend`.
     """
 
     tokens: Tensor

@@ -77,7 +77,7 @@ def refuse_second(run: Run) -> None:
 
 
 def detach(run: Run, options: EngineOptions) -> None:
-    """Starts a backend that goes on alone, and returns when it answers; raises R1Error with its last words if it dies."""
+    """Starts a backend that goes on alone and returns when it answers; raises R1Error with its last words if it dies."""
     refuse_second(run)
     command = [sys.executable, "-m", "r1cli", "serve", str(run.path)]
     for name in ("device", "threads", "slots"):

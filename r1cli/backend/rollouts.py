@@ -1,4 +1,4 @@
-"""From a sample request to rollout lines: which questions, which prompt ids, which seeds, and the record around each sample.
+"""From a sample request to rollout lines: which questions, which ids and seeds, and the record around each sample.
 
 The sampler only sees token ids; this file gives its samples the context that makes a line self-describing.
 """
@@ -18,7 +18,7 @@ from r1cli.prompts import sources, templates
 from r1cli.records import Record, digest, sample_key
 from r1cli.runs import Run, State
 
-# DeepSeek-R1, Methods: 32 questions x 16 outputs at temperature 1 (max 32,768 tokens, cut to the context when that is less).
+# DeepSeek-R1, Methods: 32 questions x 16 outputs at temperature 1, at most 32,768 tokens (or the context's end).
 PAPER = {
     "questions": 32, "group": 16, "temperature": 1.0, "top_p": 1.0, "max_tokens": 32768, "template": "r1-zero",
     "stop": [], "draw": 0, "split": "train",

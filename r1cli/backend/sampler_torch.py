@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from r1cli.backend.kvcache import KVCache
+from r1cli.backend.kvcache import KVCache, Prefix
 from r1cli.backend.model import Transformer
 from r1cli.backend.randomness import draw, uniforms
 from r1cli.backend.rows import DEADLINE, KEY, OFFSET, START, TOKEN, Rows
@@ -50,10 +50,10 @@ class _Row:
 
 
 @dataclass(slots=True)
-class _Prefix:
+class _Prompt:
     """The prompt of the one group that entered only in part: its cache, and its last hidden state [1, C]."""
 
-    cache: list[Tensor]
+    cache: Prefix
     hidden: Tensor
 
 
@@ -69,7 +69,7 @@ class TorchSampler:
         self.model, self.tokenizer, self.slots, self.max_context = model, tokenizer, slots, max_context
         self._queue: deque[_Job] = deque()
         self._rows: list[_Row] = []
-        self._prefix: _Prefix | None = None
+        self._prefix: _Prompt | None = None
         self._cache: KVCache | None = None
         self._clock = 0
 
@@ -113,12 +113,12 @@ class TorchSampler:
 
         Returns the groups that this made whole, with their samples in the order of their seeds.
         """
+        if not self.busy:
+            return []
         if not self._rows:
             self._prepare()
         hidden = [self._decode()] if self._rows else []
         hidden += self._admit()
-        if not hidden:
-            return []
         table = self._table
         tokens, logprobs = self._draw(hidden[0] if len(hidden) == 1 else torch.cat(hidden))
         table.reserve(table.count, self._clock - self._oldest + 1)
@@ -176,7 +176,6 @@ class TorchSampler:
             if self._prefix is not None:
                 count = min(free, self._missing_entries(self._queue[0]))
                 first = len(self._rows)
-                self._cache.reserve(first + count, self._prefix.cache[0].shape[3])
                 self._cache.paste(self._prefix.cache, first, count)
                 parts.append(self._prefix.hidden.expand(count, -1))
                 self._enter([count])
@@ -210,7 +209,7 @@ class TorchSampler:
         last = hidden[(torch.tensor(lengths).cumsum(0) - 1).to(device)]
         self._enter(counts)
         if counts[-1] < len(queued[-1].seeds):
-            self._prefix = _Prefix(self._cache.prefix(first + total - 1, lengths[-1]), last[-1:].clone())
+            self._prefix = _Prompt(self._cache.prefix(first + total - 1, lengths[-1]), last[-1:].clone())
         return last.repeat_interleave(torch.tensor(counts, device=device), 0)
 
     def _enter(self, counts: list[int]) -> None:

@@ -52,7 +52,7 @@ class Server:
     def serve(self) -> None:
         """Listens and computes until SIGTERM, SIGINT or a stop request; saves and cleans up at the end.
 
-        Raises R1Error when something went wrong that leaves the engine in doubt; the run is then at its last saved step.
+        Raises R1Error when an update failed half-way; the run is then at its last saved step.
         """
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(name, lambda *_: self.inbox.put(("stop", None)))

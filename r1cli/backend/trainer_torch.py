@@ -30,18 +30,8 @@ from r1cli.backend.packing import MicroBatch, pack, plan
 from r1cli.errors import InputError, R1Error
 
 SCORE_TOKENS = 16384
-UNMEASURED = dict.fromkeys(
-    (
-        "kl",
-        "entropy",
-        "clip_fraction",
-        "ratio_mean",
-        "ratio_max",
-        "ratio_deviation",
-        "logprob_gap_mean",
-        "logprob_gap_max",
-    )
-)
+RATIOS = ("clip_fraction", "ratio_mean", "ratio_max", "ratio_deviation")
+UNMEASURED = dict.fromkeys(("kl", "entropy", *RATIOS, "logprob_gap_mean", "logprob_gap_max"))
 
 
 class TorchTrainer:
@@ -68,19 +58,22 @@ class TorchTrainer:
         `on_update` is called right before the first update is applied and may raise to cancel. A batch without any
         signal (equal rewards, no KL, no entropy bonus) still makes its update with a gradient of exactly zero: Adam's
         moments decay and momentum moves the weights on, as in every common trainer, so that the optimizer's step count
-        stays the run's. Raises InputError for rollouts it cannot train on, and R1Error, before the update in question
-        changes anything, when a loss or gradient is not finite. DeepSeek-R1, sections 2.1 (objective) and Methods
-        (minibatches, inner epochs).
+        stays the run's. `seconds` in the metrics are wall time: before (old and reference log-probs of a batch with
+        several updates), gradient, optimizer.
+
+        Raises InputError for rollouts it cannot train on, and R1Error when a loss or gradient is not finite, before
+        that update changes anything (those before it, of the same batch, stand). DeepSeek-R1, section 2.2; old policy,
+        minibatches and inner epochs as in DeepSeekMath, algorithm 1.
         """
         batch = prepare(rollouts, settings, self.device)
         updates = list(split(len(rollouts), settings, step))
         if settings.kl and reference is None:
             raise InputError(f"kl {settings.kl} needs a reference model, got none; give one or set kl to 0")
-        if settings.old_logprobs == "sampler" or (settings.old_logprobs == "auto" and stale):
-            if batch.sampler is None:
-                raise InputError(
-                    "the rollouts carry no log-probs of their sampler, which stale rollouts need; sample them again"
-                )
+        sampled = settings.old_logprobs == "sampler" or (settings.old_logprobs == "auto" and stale)
+        if batch.sampler is None and (sampled or settings.correction != "none"):
+            why = "stale rollouts or old_logprobs 'sampler'" if sampled else f"correction {settings.correction!r}"
+            raise InputError(f"the rollouts carry no log-probs of their sampler; expected for {why}: sample them again")
+        if sampled:
             # Said in the settings too, since the loss then measures the gap against the current pass.
             settings = dataclasses.replace(settings, old_logprobs="sampler")
             batch.old = batch.sampler
@@ -100,12 +93,11 @@ class TorchTrainer:
                 began = time.perf_counter()
                 stats = self._backward(batch, members, settings, reference)
                 norm = self.optimizer.norm()
-                if not math.isfinite(norm) or not all(
-                    math.isfinite(value) for value in stats.values() if value is not None
-                ):
+                numbers = [norm, *(value for value in stats.values() if value is not None)]
+                if not all(math.isfinite(value) for value in numbers):
                     raise R1Error(
-                        f"update {step + number + 1}: loss {stats['loss']}, gradient norm {norm}; expected finite numbers; "
-                        "this update was not applied: go back to the last saved step and lower the learning rate"
+                        f"update {step + number + 1}: loss {stats['loss']}, gradient norm {norm}, expected finite "
+                        "numbers; it was not applied: go back to the last saved step and lower the learning rate"
                     )
                 seconds["gradient"] = time.perf_counter() - began
                 if number == 0 and on_update is not None:
@@ -130,8 +122,9 @@ class TorchTrainer:
         return metrics
 
     def score(self, sequences: Sequence[tuple[list[int], list[int], float]]) -> list[list[float]]:
-        """Log-probs of completion tokens for (prompt_ids, completion_ids, temperature) triples; equal prompts are
-        computed once.
+        """Log-probs of completion tokens of (prompt_ids, completion_ids, temperature) triples, one list each.
+
+        Equal prompts are computed once. Raises InputError for an empty prompt or a temperature that is not above 0.
         """
         prompts, completions = [s[0] for s in sequences], [s[1] for s in sequences]
         for row, (prompt, _, temperature) in enumerate(sequences):
@@ -154,8 +147,9 @@ class TorchTrainer:
         self.optimizer.save(folder)
 
     def load(self, folder: Path | str) -> None:
-        """Restores weights and optimizer state from what save wrote, bit for bit; raises R1Error, changing nothing, if
-        they do not fit.
+        """Restores weights and optimizer state from what save wrote, bit for bit.
+
+        Raises R1Error, changing nothing, when a file is missing, torn or of another model.
         """
         folder = Path(folder)
         try:
@@ -215,21 +209,16 @@ class TorchTrainer:
         total: dict[str, Tensor] = {}
         for learn, rows in ((True, active), (False, silent)):
             for micro in self._micro_batches(batch, rows, settings.micro_tokens):
-                pinned = None
-                if settings.kl:
-                    known = batch.reference and [batch.reference[row] for row in micro.sequences]
-                    pinned = torch.cat(known or self._frozen(reference, micro, batch.temperatures))
+                pinned = join(batch.reference, micro)
+                if settings.kl and pinned is None:
+                    pinned = torch.cat(self._frozen(reference, micro, batch.temperatures))
                 with torch.set_grad_enabled(learn), self._precision():
                     logp, entropy = token_logprobs(self.model, micro, batch.temperatures[micro.sequences])
                 with torch.set_grad_enabled(learn):
                     loss, stats = grpo_loss(
                         logp,
-                        old=logp.detach()
-                        if batch.old is None
-                        else torch.cat([batch.old[row] for row in micro.sequences]),
-                        sampler=None
-                        if batch.sampler is None
-                        else torch.cat([batch.sampler[row] for row in micro.sequences]),
+                        old=logp.detach() if batch.old is None else join(batch.old, micro),
+                        sampler=join(batch.sampler, micro),
                         reference=pinned,
                         entropy=entropy,
                         advantages=factors[micro.sequences],
@@ -241,3 +230,8 @@ class TorchTrainer:
                         loss.backward()
                 total = merge(total, stats)
         return UNMEASURED | (summarize(total) if total else {"loss": 0.0, "weights_sum": 0.0, "tokens": 0})
+
+
+def join(table: list[Tensor] | None, micro: MicroBatch) -> Tensor | None:
+    """Per-token values [M] of a micro-batch out of a table with one tensor per rollout; None when there is no table."""
+    return None if table is None else torch.cat([table[row] for row in micro.sequences])

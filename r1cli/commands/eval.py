@@ -72,10 +72,11 @@ def eval_(
                 "template": template,
             }  # fmt: skip
             judged = _judged(checkpoint, prompts, request, (device, threads, slots), lenient=not strict, items=items)
+        think_end = None if checkpoint in (None, "-") else _end_of_thinking(checkpoint)
         tasks: dict[str, dict[str, list[Any]]] = {}
         for record, where in judged:
             try:
-                sample = evaluation.read_sample(record, lenient=not strict)
+                sample = evaluation.read_sample(record, lenient=not strict, think_end=think_end)
                 items_of_task = tasks.setdefault(record.get("task") or "", {})
                 items_of_task.setdefault(evaluation.item_of(record), []).append(sample)
             except InputError as error:
@@ -83,10 +84,25 @@ def eval_(
         if not tasks:
             raise InputError("no samples: the input is empty")
         for task, questions_of_task in tasks.items():
-            fewest = min(map(len, questions_of_task.values()))
+            # A sample whose judge failed has no verdict and cannot count towards k.
+            fewest = min(sum(s.value is not None for s in of_one) or 1 for of_one in questions_of_task.values())
             summary = {"task": task} | evaluation.summarize(questions_of_task, ks=(fewest,), cons=(fewest,))
             out.record(summary)
             ui.say(_describe(summary, fewest))
+
+
+def _end_of_thinking(checkpoint: str) -> int | None:
+    """The id of </think> where the checkpoint's tokenizer has it as one token."""
+    import orjson
+
+    from r1cli.runs import locate
+
+    folder, _ = locate(checkpoint)
+    try:
+        added = orjson.loads((folder / "tokenizer.json").read_bytes()).get("added_tokens") or []
+    except (OSError, orjson.JSONDecodeError):
+        return None  # the backend says what is wrong with it
+    return next((token["id"] for token in added if token.get("content") == "</think>"), None)
 
 
 def _describe(summary: dict[str, Any], k: int) -> str:

@@ -139,8 +139,23 @@ def grpo_step(
         try:
             for line in backend.grpo_step(request, lines):
                 out.write(line)
+                ui.say(_summary(line))
         finally:
             backend.close()
+
+
+def _summary(line: bytes) -> str:
+    """One update for a person: what was learnt from, and the invariants worth a look."""
+    from r1cli.stream import parse
+
+    update = parse(line, "metrics")
+    shown = {"reward": update.get("reward"), **(update.get("rewards") or {}), "kl": update.get("kl")}
+    parts = [f"{name} {value:.3f}" for name, value in shown.items() if value is not None]
+    parts += [f"thinking {update['thinking_mean']:.1f} of {update['length_mean']:.1f} tokens"]
+    parts += [f"{update['truncated']:.0%} truncated"] if update.get("truncated") else []
+    parts += [f"{update['zero_variance']:.0%} of groups without variance"] if update.get("zero_variance") else []
+    parts += [f"{update['failed']} failed"] if update.get("failed") else []
+    return f"step {update['step']}: {', '.join(parts)}"
 
 
 def _peek(lines: object) -> tuple[tuple[bytes, str], object]:

@@ -73,23 +73,18 @@ def was_prefilled(record: dict) -> bool:
 def split_thinking(completion: str, prefilled: bool = False) -> Parts:
     """Cut a completion at its only `</think>`; two thoughts, or tags in the wrong order, are malformed.
 
-    The thinking of a malformed completion is everything between its first and last tag, so that no text escapes the
-    rewards that look at it.
+    All of a malformed completion counts as its thinking, so that no text escapes the rewards that look at it.
     """
     opens = completion.count("<think>") + prefilled
     closes = completion.count("</think>")
     if not opens and not closes:
         return Parts(None, completion, False)
-    begin = 0 if prefilled else completion.find("<think>")
-    begin = begin + 7 if begin >= 0 and not prefilled else 0
-    if opens > 1 or closes > 1:
-        end = completion.rfind("</think>")
-        return Parts(completion[begin : end if end >= begin else None], None, True)
+    begin = completion.find("<think>") + 7 if opens and not prefilled else 0
+    end = completion.find("</think>")
+    if opens > 1 or closes > 1 or (closes and end < begin):
+        return Parts(completion, None, True)
     if not closes:
         return Parts(completion[begin:], None, False)
-    end = completion.find("</think>")
-    if end < begin:
-        return Parts(completion[:end], None, True)
     return Parts(completion[begin:end], completion[end + 8 :], False)
 
 
@@ -189,7 +184,7 @@ def _anchored(text: str) -> str | None:
         end = match.end()
     if end < 0:
         return None
-    line = text[end : end + 1200].lstrip(" \t*:").partition("\n")[0]
+    line = text[end : end + 1200].lstrip(" \t\r\n*:").partition("\n")[0]
     sentence = re.split(r"\. |。", line, maxsplit=1)[0].strip(" \t\r*")
     return None if is_placeholder(sentence) else sentence
 

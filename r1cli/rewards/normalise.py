@@ -79,6 +79,8 @@ def normalise(text: str) -> str:
     if re.search(_DRESSED, text):
         text = _undress(text)
     text = " ".join(text.split())
+    while text.startswith("{") and take_argument(text, 0)[1] == len(text):
+        text = text[1:-1].strip()
     if len(text) > 1 and text[-1] in ".,;" and text[-2] not in ".\\":
         text = text[:-1].rstrip()
     if len(text) > 2 and text[0] == text[-1] == '"':

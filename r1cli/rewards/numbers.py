@@ -19,7 +19,7 @@ MAX_FACTORIAL = 100
 # Patterns stay text until they are needed (re keeps what it has compiled): most streams never need most of them.
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,3}(?: [0-9]{3})+|[0-9]+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
-_EXPONENT = r"\{ ?([+-]?[0-9]{1,4}) ?\}|([0-9])"
+_EXPONENT = r"\{ ?([+-]?[0-9]{1,4}) ?\}|([+-]?[0-9]{1,4})"
 _SCIENTIFIC = rf"({_DECIMAL}) ?(?:[eE]([+-]?[0-9]{{1,4}})|[*xX] ?10 ?\^ ?(?:{_EXPONENT}))"
 _POWER = rf"([0-9]{{1,6}}) ?\^ ?(?:{_EXPONENT})"
 _MIXED = r"([0-9]+) ([0-9]+) ?/ ?([0-9]+)"
@@ -39,7 +39,7 @@ _SHORT_UNITS = frozenset(str.split("""
     kW MW kJ MJ Pa eV rad cc kB MB GB TB am pm
 """))  # fmt: skip
 _LETTER_UNITS = frozenset("mgshLlKNJWVACFT")
-_UNIT_WORD = r"(?:[A-Za-z]+\.?(?:\^(?:\{-?[1-4]\}|[1-4]))?)"
+_UNIT_WORD = r"(?:[A-Za-z]+\.?(?: ?\^(?:\{-?[1-4]\}|[1-4]))?)"
 _MEASURE = rf"(.*?[0-9).}}!])( ?)(° ?[CF]?|{_UNIT_WORD}(?:(?: ?[/*-] ?| ){_UNIT_WORD}){{0,3}})"
 _NAME = r"(?:\\?[A-Za-z]+|\\angle [A-Z]+)(?: ?_ ?(?:\{[A-Za-z0-9, ]*\}|[A-Za-z0-9]))?'?(?: ?\([A-Za-z0-9, ]*\))?"
 
@@ -56,6 +56,8 @@ def parse_exact(text: str, depth: int = 0) -> Fraction | None:
     """The exact value of one normalised number without unit, or None when it is anything else."""
     text = text.strip()
     while depth <= MAX_NESTING and _is_group(text):
+        if text[0] == "(" and "," in text:
+            return None  # (3,400) is a point, not 3400.
         text = text[1:-1].strip()
         depth += 1
     if not text or depth > MAX_NESTING:
@@ -95,6 +97,8 @@ def _parse_unsigned(text: str, depth: int) -> Fraction | None:
         return Fraction(base) ** exponent if abs(exponent) <= MAX_EXPONENT and (base or exponent > 0) else None
     if match := re.fullmatch(_FACTORIAL, text):
         return Fraction(math.factorial(int(match[1]))) if int(match[1]) <= MAX_FACTORIAL else None
+    if text.count("\\over ") == 1:
+        text = text.replace("\\over ", "/")
     if text.count("/") == 1:
         above, below = text.split("/")
         return _divide(parse_exact(above, depth + 1), parse_exact(below, depth + 1))

@@ -1,9 +1,9 @@
 """Judges a tiny base before it ships: `python -m r1cli.tiny.accept DIR`.
 
-Reinforcement learning at temperature 1 can only find the chain of thought if thinking already pays there: forced to think, the
-base must be right at least three times as often as when forced to answer at once. Its pass@1 must be low all the same, or there
-would be nothing to learn. Writes one JSON object to standard output; exits with 1 when a bound does not hold. Whether learning
-then succeeds is not tested here.
+Reinforcement learning at temperature 1 can only find the chain of thought if thinking already pays there: forced to
+think, the base must be right at least three times as often as when forced to answer at once. Its pass@1 must be low all
+the same, or there would be nothing to learn. Writes one JSON object to standard output; exits with 1 when a bound does
+not hold. Whether learning then succeeds is not tested here.
 """
 
 import argparse
@@ -87,9 +87,10 @@ def evaluate(
     params = SamplingParams(temperature, top_p, MAX_TOKENS)
     for index, sample in sample_all(sampler, texts, samples, params, seed):
         completion = completion_text(sampler.tokenizer, sample)
-        verdict = judge({**records[index], "completion": completion, "finish": sample.finish}, weights, options)["rewards"]
-        right[index] += verdict["accuracy"]
-        shaped += verdict["format"]
+        rollout = {**records[index], "completion": completion, "finish": sample.finish}
+        rewards = judge(rollout, weights, options)["rewards"]
+        right[index] += rewards["accuracy"]
+        shaped += rewards["format"]
         tokens += len(sample.ids)
         thinking += sample.ids.index(close) if close in sample.ids else 0
     total = questions * samples
@@ -116,13 +117,17 @@ def accept(folder: Path, *, questions: int = 200, samples: int = 16, seed: int =
         problems.append(f"pass@1 is {base['pass@1']:.3f}; expected at most {MOST_CORRECT}")
     if not FORMAT[0] <= base["format"] <= FORMAT[1]:
         problems.append(f"format share is {base['format']:.3f}; expected {FORMAT[0]} to {FORMAT[1]}")
-    rounded = {name: {key: round(value, 4) for key, value in part.items()} for name, part in (("forced", forced), ("base", base))}
-    return {**rounded, "gain": round(gain, 2), "problems": problems}
+    return {"forced": rounded(forced), "base": rounded(base), "gain": round(gain, 2), "problems": problems}
+
+
+def rounded(figures: dict[str, float]) -> dict[str, float]:
+    """The figures with four decimals."""
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Reads the folder and options, writes the figures, returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m r1cli.tiny.accept", description="Test a tiny base before it ships.")
+    parser = argparse.ArgumentParser(prog="python -m r1cli.tiny.accept", description="Test a tiny base.")
     parser.add_argument("folder", type=Path, help="what pretrain wrote")
     parser.add_argument("--questions", type=int, default=200, help="held-out questions")
     parser.add_argument("--samples", type=int, default=16, help="samples of each for pass@1")

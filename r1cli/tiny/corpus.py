@@ -1,8 +1,9 @@
 """The text that the tiny base is pretrained on: sums answered at once, by a chain of steps, well and badly.
 
-As on the web, most documents blurt out an answer (often a wrong one), some work it out in one of two languages or in both, a few
-check themselves; steps are sometimes wrong and the tags are often missing or misplaced. What reinforcement learning later
-finds is in here: the base has seen reasoning, it rarely chooses it. No digit list of the test split occurs.
+As on the web, most documents blurt out an answer (often a wrong one), some work it out in one of two languages or in
+both, a few check themselves; steps are sometimes wrong and the tags are often missing or misplaced. What reinforcement
+learning later finds is in here: the base has seen reasoning, it rarely chooses it. No digit list of the test split
+occurs.
 """
 
 import random
@@ -26,12 +27,12 @@ class Mix:
     direct: float = 0.65
     chains: tuple[float, ...] = (0.15, 0.09, 0.07, 0.04)  # en, zh, mix, check
     direct_right: float = 0.40
-    direct_forms: tuple[float, ...] = (0.60, 0.37, 0.03)  # tagged, bare text, tagged guess after a thought without content
+    direct_forms: tuple[float, ...] = (0.60, 0.37, 0.03)  # tagged, bare text, tagged after an empty thought
     step_errors: tuple[float, ...] = (0.10, 0.04)  # en, zh
     repaired: float = 0.30  # wrong steps that are put right at once
     slip: float = 0.04  # chains whose final answer is not the value they reached
     switch: float = 0.35  # chance of changing language before a step, in mix
-    # clean, no think tags, no <think>, words between the tags, no </think>, no <answer>, answer inside the thought, plain
+    # clean, no think tags, no <think>, words between the tags, no </think>, no <answer>, answer in the thought, plain
     containers: tuple[float, ...] = (0.22, 0.20, 0.08, 0.10, 0.10, 0.10, 0.05, 0.15)
 
 

@@ -1,8 +1,8 @@
 """Makes the tiny base: `python -m r1cli.tiny.pretrain --seed S --out DIR`.
 
-Builds the tokenizer, generates the corpus as it goes, trains on every token of it, and writes a Hugging Face folder with
-r1.json, which records the recipe, the digest of the weights and the hyper-parameters that suit this base. One thread and one
-torch build give the same bytes for the same seed. It does not judge the result: that is accept.py.
+Builds the tokenizer, generates the corpus as it goes, trains on every token of it, and writes a Hugging Face folder
+with r1.json, which records the recipe, the digest of the weights and the hyper-parameters that suit this base. One
+thread and one torch build give the same bytes for the same seed. It does not judge the result: that is accept.py.
 """
 
 import argparse
@@ -26,7 +26,13 @@ from r1cli.tiny.corpus import CORPUS_VERSION, Mix, document
 from r1cli.tiny.tokens import END, PAD, build_tokenizer, tokenizer_config
 
 CONTEXT = 512
-SHAPE = {"hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 3}
+SHAPE = {
+    "hidden_size": 96,
+    "intermediate_size": 192,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 3,
+}
 DEFAULTS = {
     "task": "sum",
     "template": "r1-zero",
@@ -86,7 +92,7 @@ def model_config(tokenizer: Tokenizer) -> dict:
 
 
 def initialise(model: Transformer, generator: torch.Generator) -> None:
-    """Embedding N(0, 0.02), linear layers N(0, 1/fan_in), those that write to the residual stream scaled by 1/sqrt(2L)."""
+    """Embedding N(0, 0.02), linear layers N(0, 1/fan_in), those that write to the residual scaled by 1/sqrt(2L)."""
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.zeros_(parameter)
@@ -98,7 +104,7 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
 
 
 def padded_hidden(model: Transformer, tokens: Tensor) -> Tensor:
-    """Final hidden states [B, T, C] of right-padded tokens [B, T]: causal attention, so that padding changes nothing before it."""
+    """Final hidden states [B, T, C] of right-padded tokens [B, T]; under causal attention padding changes nothing."""
     rows, length = tokens.shape
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -127,7 +133,7 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def pretrain(recipe: Recipe, mix: Mix, *, report_every: int = 50) -> tuple[Transformer, Tokenizer, dict]:
-    """Trains from scratch on generated documents; returns model (fp32), tokenizer and config.json. Progress goes to stderr."""
+    """Trains from scratch on generated documents; returns model (fp32), tokenizer, config.json; reports on stderr."""
     tokenizer = build_tokenizer()
     config = model_config(tokenizer)
     pad = tokenizer.token_to_id(PAD)
@@ -156,11 +162,14 @@ def pretrain(recipe: Recipe, mix: Mix, *, report_every: int = 50) -> tuple[Trans
         optimizer.zero_grad(set_to_none=True)
         running = total if running is None else 0.98 * running + 0.02 * total
         if report_every and (step + 1) % report_every == 0:
-            print(f"step {step + 1}/{recipe.steps} loss {running:.4f} cpu {time.process_time():.0f} s", file=sys.stderr, flush=True)
+            seconds = time.process_time()
+            sys.stderr.write(f"step {step + 1}/{recipe.steps} loss {running:.4f} cpu {seconds:.0f} s\n")
+            sys.stderr.flush()
     return model, tokenizer, config
 
 
 def write_json(path: Path, value: dict) -> None:
+    """Writes a dict as indented JSON."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -169,7 +178,9 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_checkpoint(folder: Path, model: Transformer, tokenizer: Tokenizer, config: dict, recipe: Recipe, mix: Mix) -> None:
+def write_checkpoint(
+    folder: Path, model: Transformer, tokenizer: Tokenizer, config: dict, recipe: Recipe, mix: Mix
+) -> None:
     """Writes the Hugging Face folder (bf16 weights) and r1.json."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()}

@@ -1,7 +1,8 @@
 """The `sum` task: several people hold small numbers, what is the total?
 
-Questions are drawn by random access, so that any batch can be drawn again without state. One digit list in ten is held out by a
-hash of its digits: the training split never shows it, the test split shows nothing else. No torch here, and no grading.
+Questions are drawn by random access, so that any batch can be drawn again without state. One digit list in ten is held
+out by a hash of its digits: the training split never shows it, the test split shows nothing else. No torch here, and no
+grading.
 """
 
 import hashlib

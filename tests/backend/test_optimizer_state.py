@@ -1,6 +1,8 @@
 """AdamW against torch's own, and a resume that cannot be told from going straight on."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -31,6 +33,23 @@ def test_updates_equal_torch_adamw():
         theirs.step()
     for name in start:
         assert torch.allclose(mine[name], torchs[name], rtol=1e-6, atol=1e-7)
+
+
+STEP = """
+import sys, torch
+from r1cli.backend.optimizer_state import AdamW
+weight = torch.nn.Parameter(torch.ones(2, 2))
+optimizer = AdamW([("weight", weight)])
+(weight ** 2).sum().backward()
+optimizer.update(lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0)
+assert weight[0, 0] < 1
+sys.exit("torch._dynamo" in sys.modules)
+"""
+
+
+def test_an_update_does_not_load_the_compiler():
+    """Protects short processes: torch.optim would cost each a second."""
+    assert subprocess.run([sys.executable, "-c", STEP], timeout=120).returncode == 0
 
 
 def test_resume_is_bit_exact(tmp_path):

@@ -65,7 +65,7 @@ def test_gradient_equals_naive_autograd_for_every_architecture(kind):
 @pytest.mark.parametrize("micro_tokens", [1, 30, 70, 150])
 def test_gradient_does_not_depend_on_micro_batches(micro_tokens):
     """From one sequence per micro-batch up to a few; also the metrics, which must not be means of means."""
-    theirs, ours = make_pair()
+    theirs, _ = make_pair()
     _, reference = make_reference()
     rollouts = make_rollouts(theirs, groups=5, noise=0.1)
     settings = GrpoSettings(kl=0.1, normalize="token", entropy=0.01, clip_high=0.2)
@@ -86,6 +86,19 @@ def test_gradient_checkpointing_changes_nothing():
     plain = gradients(TorchTrainer(ours), rollouts, FREE)
     ours.checkpoint_layers = True
     assert distance(gradients(TorchTrainer(ours), rollouts, FREE), plain) < 1e-6
+
+
+def test_mixed_precision_keeps_fp32_gradients_near_the_exact_ones(monkeypatch):
+    """The CUDA path on CPU: bf16 products, fp32 weights, gradients and log-probs."""
+    theirs, ours = make_pair("qwen3")
+    rollouts = make_rollouts(theirs)
+    exact = gradients(TorchTrainer(ours), rollouts, FREE)
+    trainer = TorchTrainer(ours)
+    monkeypatch.setattr(trainer, "_precision", lambda: torch.autocast("cpu", dtype=torch.bfloat16))
+    found = gradients(trainer, rollouts, FREE)
+    assert all(grad.dtype == torch.float32 for grad in found.values())
+    flat = [torch.cat([grad.flatten() for grad in grads.values()]) for grads in (found, exact)]
+    assert 1e-4 < (flat[0] - flat[1]).norm() / flat[1].norm() < 0.05
 
 
 def test_equal_rewards_give_exactly_zero_gradient_and_still_metrics():
@@ -220,7 +233,7 @@ def test_non_finite_gradient_leaves_everything_untouched():
     before = {name: p.clone() for name, p in ours.named_parameters()}
     moments = {name: value.clone() for name, value in trainer.optimizer.first.items()}
     called = []
-    with pytest.raises(R1Error, match="expected finite numbers"):
+    with pytest.raises(R1Error, match="gradient norm nan, expected finite"):
         trainer.grpo_step(rollouts, FREE, reference=None, stale=False, step=1, on_update=lambda: called.append(1))
     assert all(torch.equal(p, before[name]) and p.grad is None for name, p in ours.named_parameters())
     assert all(torch.equal(value, moments[name]) for name, value in trainer.optimizer.first.items())

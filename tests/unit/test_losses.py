@@ -54,6 +54,13 @@ def test_the_papers_clip_by_hand():
     assert got == pytest.approx([0, -10, 12, 1e-3]) and metrics["clip_fraction"] == 0.25
 
 
+@pytest.mark.parametrize("loss", ["grpo", "cispo"])
+def test_a_zero_advantage_is_never_cut(loss):
+    """It has no gradient to lose, however far the ratio is: exp(30) here, beyond every clip."""
+    metrics = hand([30.0, 30.0], [0.0, 0.0], [1.0, 0.0], [0, 1], [0.5, 0.5], loss=loss)[2]
+    assert metrics["clip_fraction"] == 0.5
+
+
 def test_sequence_ratio_by_hand():
     """Two tokens with ratios 2 and 1.5, A = 1, weight 1/2 each (one sequence): r1 has ratio 3, gspo sqrt(3).
 
