@@ -3,7 +3,7 @@
 #
 #   examples/quickstart.sh [RUN]          RUN is made; default: runs/zero
 #
-# STEPS=60 SEED=0 set how many updates and which seed. The reward is accuracy + 0.2 format, by rules alone; no example of
+# STEPS=60 SEED=0 set how many updates and which seed. The reward is accuracy + 0.3 format, by rules alone; no example of
 # thinking is ever shown. Everything else (8 questions x 16 samples, learning rate, schedule) is in RUN/run.json.
 set -euo pipefail
 
@@ -23,7 +23,7 @@ echo "== $STEPS updates of 8 questions x 16 samples"
 for ((step = 1; step <= STEPS; step++)); do
     quiet=$( ((step % 5)) && echo -q || true)   # one line every five updates
     # shellcheck disable=SC2086
-    r1 sample -q "$RUN" | r1 reward -q --format --accuracy --weight format=0.2 | r1 grpo-step $quiet > /dev/null
+    r1 sample -q "$RUN" | r1 reward -q --format --accuracy --weight format=0.3 | r1 grpo-step $quiet > /dev/null
 done
 
 echo "== the trained policy, on the same held-out questions"

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -82,9 +83,12 @@ class Interrupted(BaseException):
 def main() -> NoReturn:
     """Runs the program and never returns; sys.argv is the command line."""
     received: list[int] = []
+    if sys.stderr is None:  # 2>&- : what we say goes nowhere, and no file opened later may take its place
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the life of the process
+        os.dup2(sys.stderr.fileno(), 2)
 
-    def interrupt(number: int, _frame: object) -> None:
-        if received:  # a second Ctrl-C does not wait for the clean-up
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if received or _importing(frame):  # a second Ctrl-C does not wait for the clean-up
             _die_by(number)
         received.append(number)
         raise Interrupted
@@ -98,22 +102,33 @@ def main() -> NoReturn:
     code = 0
     try:
         build(names or COMMANDS)(arguments or ["--help"], prog_name="r1", standalone_mode=False)
-    except USAGE_ERROR as error:
-        ui.setup(*names)
-        code = _fail(error, 2, usage_line(error, " ".join(["r1", *names])))
-    except (ReaderGone, SystemExit):  # typer leaves by SystemExit only when the reader of a help page went away
-        code = 0
-    except R1Error as error:
-        code = _fail(error, error.code)
-    except Interrupted:
-        _die_by(received[0])
-    except MemoryError as error:
-        code = _fail(error, 1, "out of memory")
-    except OSError as error:
-        code = _fail(error, 1, f"{error.filename or 'cannot write'}: {error.strerror}")
-    except Exception as error:
-        code = _fail(error, 1, f"{type(error).__name__}: {error} (this is a bug; -v shows where)")
+    except BaseException as error:
+        if received:  # also when a library made an error of its own of the interruption
+            _die_by(received[0])
+        code, message = explain(error, " ".join(["r1", *names]))
+        if message:
+            ui.setup(*names, verbose=ui.verbose())
+            ui.error(message)
+        if message and ui.verbose():
+            import traceback
+
+            traceback.print_exception(error)
     _leave(code)
+
+
+def explain(error: BaseException, command: str) -> tuple[int, str]:
+    """The exit code that an error stands for, and the line to say about it."""
+    if isinstance(error, ReaderGone | SystemExit):  # typer exits only when the reader of a help page went away
+        return 0, ""
+    if isinstance(error, USAGE_ERROR):
+        return 2, usage_line(error, command)
+    if isinstance(error, R1Error):
+        return error.code, str(error)
+    if isinstance(error, MemoryError):
+        return 1, "out of memory"
+    if isinstance(error, OSError):
+        return 1, f"{error.filename or 'cannot write'}: {error.strerror}"
+    return 1, f"{type(error).__name__}: {error} (this is a bug; -v shows where)"
 
 
 def fill_optional_values(arguments: list[str]) -> list[str]:
@@ -138,13 +153,11 @@ def usage_line(error: Any, command: str) -> str:
     return f"{message[:1].lower()}{message[1:]} see {command} --help"
 
 
-def _fail(error: BaseException, code: int, message: str | None = None) -> int:
-    ui.error(message or str(error))
-    if ui.verbose():
-        import traceback
-
-        traceback.print_exception(error)
-    return code
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a library is being loaded: nothing has to be cleaned up yet, and some swallow what is raised there."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _die_by(number: int) -> NoReturn:

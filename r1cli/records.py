@@ -47,6 +47,11 @@ def need(record: Record, key: str, kind: type, where: str) -> Any:
     return value
 
 
+def may(record: Record, key: str, kind: type, where: str) -> Any:
+    """The value of a key that may be missing or null; raises InputError when it has another type than the given one."""
+    return None if record.get(key) is None else need(record, key, kind, where)
+
+
 def as_prompt(record: Record, where: str) -> Record:
     """A prompt record: checked, with its `id` (a digest of the prompt where none is given) and no rollout keys."""
     if "messages" in record:
@@ -92,7 +97,11 @@ def check_rollout(record: Record, where: str) -> None:
         )
     for key, kind in (("run", str), ("path", str), ("step", int), ("iteration", int), ("version", str)):
         need(policy, key, kind, f"{where}: policy")
-    need(need(record, "sampling", dict, where), "temperature", float, f"{where}: sampling")
+    may(batch, "cursor", int, f"{where}: batch")
+    sampling = need(record, "sampling", dict, where)
+    need(sampling, "temperature", float, f"{where}: sampling")
+    may(sampling, "top_p", float, f"{where}: sampling")
+    may(sampling, "max_tokens", int, f"{where}: sampling")
     if need(record, "finish", str, where) not in ("stop", "length"):
         raise InputError(f'{where}: "finish" must be stop or length, found {record["finish"]!r}')
 
@@ -101,11 +110,11 @@ def check_reward(record: Record, where: str) -> None:
     """Raises InputError unless the record carries a finite `reward`, or null for one that failed."""
     if "reward" not in record:
         raise InputError(f'{where}: missing "reward"; put r1 reward before r1 grpo-step')
-    value = record["reward"]
-    if value is not None and (
-        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
-    ):
-        raise InputError(f'{where}: "reward" must be a finite number or null, found {json.dumps(value)[:40]}')
+    rewards = may(record, "rewards", dict, where) or {}
+    for name, value in {"reward": record["reward"], **{f"rewards.{name}": rewards[name] for name in rewards}}.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not number:
+            raise InputError(f'{where}: "{name}" must be a finite number or null, found {json.dumps(value)[:40]}')
 
 
 @dataclass(slots=True)
@@ -114,6 +123,7 @@ class Batches:
 
     policy: Record | None = None
     questions: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     groups: dict[str, dict[str, int]] = field(default_factory=dict)
     seen: dict[tuple[str, int], str] = field(default_factory=dict)
     rollouts: list[Record] = field(default_factory=list)
@@ -131,17 +141,22 @@ class Batches:
             )
         self.policy = policy
         self.seen[key] = where
-        self.questions[batch["id"]] = batch["questions"]
+        for stated, name, owner in (self.questions, "batch.questions", batch), (self.sizes, "group.size", group):
+            size = owner[name.partition(".")[2]]
+            if stated.setdefault(owner["id"], size) != size:
+                raise InputError(f"{where}: {name} is {size}, an earlier line says {stated[owner['id']]}")
         sizes = self.groups.setdefault(batch["id"], {})
         sizes[group["id"]] = sizes.get(group["id"], group["size"]) - 1
         self.rollouts.append(record)
 
     def missing(self) -> str | None:
         """A sentence naming what is missing from the batches, or None when they are complete."""
-        for batch, questions in self.questions.items():
-            sizes = self.groups[batch]
+        for batch, sizes in self.groups.items():
+            questions = self.questions[batch]
             short = {group: left for group, left in sizes.items() if left}
             absent = questions - len(sizes)
+            if absent < 0:
+                return f"batch {batch} holds {len(sizes)} questions, batch.questions is {questions}"
             if not short and not absent:
                 continue
             parts = []

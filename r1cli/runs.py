@@ -1,8 +1,8 @@
 """Run directories: what is on disk, how a step is published, and which step is the truth.
 
-A run is `run.json`, folders `step-000012` in Hugging Face format (`trainer/` beside the weights), the links `latest` and
-`reference`, and `metrics.jsonl`. Everything is published by rename: a crash leaves the last saved step and nothing half
-written. Weights are opaque here (backend/checkpoint.py knows them); so is training.
+A run is `run.json`, folders `step-000012` in Hugging Face format (`trainer/` beside the weights), the links `latest`
+and `reference`, and `metrics.jsonl`. Everything is published by rename: a crash leaves the last saved step and nothing
+half written. Weights are opaque here (backend/checkpoint.py knows them); so is training.
 """
 
 import fcntl
@@ -14,59 +14,21 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from r1cli.atomic import discard, point, replace_file, sync_tree
 from r1cli.errors import InputError, R1Error
+from r1cli.history import State, append_metrics, repair_metrics
 from r1cli.records import digest
 
-REMEMBERED = 64  # iterations whose batches and versions a run remembers, for retries and for --max-staleness
+__all__ = ["Run", "State", "create", "export", "hub_folder", "locate", "replace_file"]
+
 SMALL = 64 << 20  # bytes up to which step-000000 copies the base's files instead of linking to them
 STEP = re.compile(r"step-(\d{6,})$")
-
-
-@dataclass(slots=True)
-class State:
-    """What is committed with a step: both clocks, the question cursor, and what has been applied.
-
-    `step` counts optimizer updates, `iteration` counts grpo-step calls. `version` is a hash chain over the applied
-    batches, so that rollouts of a history that was rolled back are not mistaken for current ones.
-    """
-
-    step: int = 0
-    iteration: int = 0
-    cursor: int = 0
-    version: str = ""
-    reference: int = 0
-    applied: list[dict[str, Any]] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def find_applied(self, batches: set[str]) -> list[dict[str, Any]] | None:
-        """The stored metrics of an update that used exactly these batches; InputError when it used only some."""
-        for entry in self.applied:
-            known = set(entry["batches"])
-            if known == batches:
-                return entry["metrics"]
-            if known & batches:
-                twice = ", ".join(sorted(known & batches))
-                raise InputError(f"batch {twice} was applied at step {entry['metrics'][-1]['step']}; drop its rollouts")
-        return None
-
-    def advance(self, batches: list[str], metrics: list[dict[str, Any]], cursor: int) -> "State":
-        """The state after an iteration that applied these batches and wrote these metrics."""
-        here = {"iteration": self.iteration, "step": self.step, "version": self.version}
-        return State(
-            step=metrics[-1]["step"],
-            iteration=self.iteration + 1,
-            cursor=cursor,
-            version=digest(self.version, sorted(batches)),
-            reference=self.reference,
-            applied=[*self.applied, {"batches": sorted(batches), "metrics": metrics}][-REMEMBERED:],
-            history=[*self.history, here][-REMEMBERED:],
-        )
 
 
 @dataclass(slots=True)
@@ -112,9 +74,9 @@ class Run:
             raise R1Error(f"{self.path}/latest points to {folder.name}, which is missing; see r1 rollback")
         return folder
 
-    def reference(self) -> Path:
-        """The folder of the KL reference."""
-        return (self.path / "reference").resolve()
+    def reference(self, state: State) -> Path:
+        """The folder of a state's KL reference; the link of that name is for people."""
+        return self.step_folder(state.reference)
 
     def state(self) -> State:
         """The state committed with the current step."""
@@ -122,34 +84,61 @@ class Run:
 
     def state_at(self, folder: Path) -> State:
         """The state committed with a step's folder; step-000000 needs no file."""
+        file = folder / "trainer" / "state.json"
         try:
-            return State(**orjson.loads((folder / "trainer" / "state.json").read_bytes()))
+            return State(**orjson.loads(file.read_bytes()))
         except FileNotFoundError:
             if folder.name == "step-000000":
                 return State(version=digest(self.id))
-            raise R1Error(f"{folder}/trainer/state.json is missing; r1 rollback to an older step") from None
+            raise R1Error(f"{file} is missing; r1 rollback to an older step") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise R1Error(f"cannot read {file} ({error}); r1 rollback to an older step") from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the run for writing; raises R1Error when another process does. Left-over .part folders are removed."""
-        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        """Holds the run for writing, with what a crash left behind put right.
+
+        Raises R1Error when another process holds it or it can't be written.
+        """
+        with self._hold():
+            self._recover()
+            yield
+
+    @contextmanager
+    def _hold(self) -> Iterator[None]:
+        try:
+            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise R1Error(f"cannot write to {self.path}: {error.strerror}") from None
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 holder = os.read(fd, 100).decode(errors="replace").strip() or "another process"
                 raise R1Error(f"{self.path} is being written by {holder}; wait for it, or stop it") from None
-            os.truncate(fd, 0)
-            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-            for entry in self.path.iterdir():
-                if entry.name.endswith((".part", ".gone")) and entry.is_dir():
-                    shutil.rmtree(entry, ignore_errors=True)
-            self.repair_metrics()
+            with suppress(OSError):  # on a full disk nobody's name stands there
+                os.truncate(fd, 0)
+                os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             yield
         finally:
             with suppress(OSError):
                 os.truncate(fd, 0)
             os.close(fd)
+
+    def _recover(self) -> None:
+        """Makes everything agree with `latest`, which alone says where the run stands."""
+        state = self.state()
+        try:
+            for left in (*self.path.glob("step-*.part"), *self.path.glob("step-*.gone")):
+                shutil.rmtree(left, ignore_errors=True)
+            for step in self.steps():
+                if step > state.step:  # renamed, but never made the current one; or left over from a rollback
+                    discard(self.step_folder(step))
+            if os.readlink(self.path / "reference") != self.reference(state).name:
+                point(self.path / "reference", self.reference(state).name)
+            repair_metrics(self.path, state)
+        except OSError as error:
+            raise R1Error(f"cannot write to {self.path}: {error.strerror or error}") from None
 
     def publish(self, state: State, write: Callable[[Path], None], *, keep: int) -> None:
         """Publishes a step: write(folder) fills a .part folder, which is synced and renamed, then `latest` is flipped.
@@ -159,80 +148,65 @@ class Run:
         final = self.step_folder(state.step)
         part = final.with_name(final.name + ".part")
         try:
-            shutil.rmtree(part, ignore_errors=True)
-            (part / "trainer").mkdir(parents=True)
-            write(part)
-            (part / "trainer" / "state.json").write_bytes(orjson.dumps(asdict(state)))
-            for file in part.rglob("*"):
-                if not file.is_symlink():
-                    sync(file)
-            sync(part)
-            if final.exists():  # a step that a rollback left behind
-                discard(final)
-            part.rename(final)
+            # An earlier try may have failed after the flip, when only the last sync was missing.
+            if self.latest() != final:
+                shutil.rmtree(part, ignore_errors=True)
+                (part / "trainer").mkdir(parents=True)
+                write(part)
+                (part / "trainer" / "state.json").write_bytes(orjson.dumps(state))
+                sync_tree(part)
+                if final.exists():
+                    discard(final)
+                part.rename(final)
             point(self.path / "latest", final.name)
-            point(self.path / "reference", self.step_folder(state.reference).name)
-        except OSError as error:
+            point(self.path / "reference", self.reference(state).name)
+        except (OSError, R1Error) as error:
             shutil.rmtree(part, ignore_errors=True)
+            reason = (isinstance(error, OSError) and error.strerror) or error
             raise R1Error(
-                f"step {state.step} could not be saved: {error.strerror or error}; "
-                f"{self.path} stands at {(self.path / 'latest').resolve().name}"
+                f"step {state.step} could not be saved: {reason}; {self.path} stands at {self.latest().name}; "
+                "run the same command again when that is put right"
             ) from None
         self.prune(keep, state)
 
     def prune(self, keep: int, state: State) -> None:
-        """Removes all but the newest `keep` steps, the reference and step 0; keep 0 keeps all."""
+        """Removes all but the newest `keep` steps, the references and step 0; keep 0 keeps all."""
         steps = self.steps()
         for step in steps[:-keep] if keep else []:
-            if step not in (0, state.reference, state.step):
-                discard(self.step_folder(step))
+            if step not in (0, state.step, *state.references):
+                with suppress(OSError):  # it stays a little longer; the step itself is safe
+                    discard(self.step_folder(step))
 
     def append_metrics(self, metrics: list[dict[str, Any]]) -> None:
-        """Appends update records to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("ab") as file:
-            file.write(b"".join(orjson.dumps(record) + b"\n" for record in metrics))
+        """Appends update records to metrics.jsonl; raises R1Error when the disk refuses."""
+        try:
+            append_metrics(self.path, metrics)
+        except OSError as error:
+            raise R1Error(
+                f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror}; run the same command again when that "
+                "is put right"
+            ) from None
 
-    def repair_metrics(self) -> None:
-        """Makes metrics.jsonl agree with the current step after a crash.
-
-        Updates that were lost with the crash are moved to metrics.lost.jsonl; those saved but not yet listed are added.
-        """
-        state = self.state()
-        path = self.path / "metrics.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        kept, lost, listed = [], [], 0
-        for line in lines:
-            try:
-                step = orjson.loads(line)["step"]
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                lost.append(line)  # torn by the crash
-                continue
-            (kept if step <= state.step else lost).append(line)
-            listed = max(listed, step) if step <= state.step else listed
-        known = [record for entry in state.applied for record in entry["metrics"] if listed < record["step"]]
-        if not lost and not known:
-            return
-        kept += [orjson.dumps(record) + b"\n" for record in known]
-        if lost:
-            with (self.path / "metrics.lost.jsonl").open("ab") as file:
-                file.write(b"".join(line.rstrip(b"\n") + b"\n" for line in lost))
-        replace_file(path, b"".join(kept))
+    def go_back(self) -> State:
+        """The state of the current step, with metrics.jsonl cut there: what counts after an update that failed."""
+        self._recover()
+        return self.state()
 
     def rollback(self, step: int) -> None:
-        """Makes an older published step the current one; later steps are removed, their metrics kept aside."""
-        folder = self.step_folder(step)
-        if not folder.is_dir():
-            known = ", ".join(map(str, self.steps()))
-            raise InputError(f"{self.path} has no step {step}; it has {known} (see --keep and --save-every)")
-        state = self.state_at(folder)
-        if not self.step_folder(state.reference).is_dir():
-            raise R1Error(f"the KL reference of step {step} (step {state.reference}) is gone")
-        with self.lock():
+        """Makes an older published step the current one; later steps are removed, their metrics kept aside.
+
+        Raises InputError for a step that is not there, R1Error when it lacks its KL reference.
+        """
+        with self._hold():
+            folder = self.step_folder(step)
+            if not folder.is_dir():
+                known = ", ".join(map(str, self.steps()))
+                raise InputError(f"{self.path} has no step {step}; it has {known} (see --keep and --save-every)")
+            state = self.state_at(folder)
+            if not self.reference(state).is_dir():
+                raise R1Error(f"the KL reference of step {step} (step {state.reference}) is gone")
             point(self.path / "latest", folder.name)
-            point(self.path / "reference", self.step_folder(state.reference).name)
-            for later in (other for other in self.steps() if other > step):
-                discard(self.step_folder(later))
-            self.repair_metrics()
+            self._recover()
 
 
 def create(path: Path, base: Path, name: str, config: dict[str, Any]) -> Run:
@@ -283,7 +257,7 @@ def export(folder: Path, target: Path) -> None:
 
 
 def locate(name: str) -> tuple[Path, Run | None]:
-    """The model folder that CKPT names and its run, if it is one: `tiny`, a run, a model folder or a hub id in the cache.
+    """The model folder that CKPT names, and its run if any: `tiny`, a run, a model folder, a hub id in the cache.
 
     Raises InputError when it is none of these.
     """
@@ -311,36 +285,3 @@ def hub_folder(name: str) -> Path:
     advice = f"; fetch it with: hf download {name}" if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""
     raise InputError(f"no checkpoint {name}: not a run, a model folder, `tiny` or a model in the hub cache{advice}")
 
-
-def point(link: Path, target: str) -> None:
-    """Flips a symbolic link to a sibling by rename."""
-    temporary = link.with_name(link.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    os.replace(temporary, link)
-    sync(link.parent)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file beside and renames it over the old one."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    sync(part)
-    os.replace(part, path)
-
-
-def discard(folder: Path) -> None:
-    """Removes a folder so that no half-removed one is ever seen under its name."""
-    gone = folder.with_name(folder.name + ".gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
-
-
-def sync(path: Path) -> None:
-    """Flushes a file or folder to the disk."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,14 +1,18 @@
 """JSON lines in and out, with the manners of a Unix filter.
 
 Standard output is taken away from every library before it can print there; a reader that goes away ends the work
-quietly; a line that is not a record is an error with its file and line number. What records mean is records.py's business.
+quietly; a line that is not a record is an error with its file and line number. What records mean is the business of
+records.py.
 """
 
 import errno
+import fcntl
+import json
 import os
+import re
 import select
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +23,21 @@ import orjson
 from r1cli.errors import InputError, R1Error, ReaderGone
 
 _taken: dict[str, int] = {}
+_members = json.JSONDecoder(parse_int=str)  # Python refuses to convert integers of thousands of digits
+_space = re.compile(r"[ \t\r\n]*")
 
 
 def take_stdout() -> int:
     """Moves the real standard output to a private descriptor and points fd 1 at stderr for everyone else.
 
     The private descriptor is close-on-exec and closed in forked children: an orphaned worker that held it would keep
-    the next stage of the pipe waiting for an end of file that does not come.
+    the next stage of the pipe waiting for an end of file that does not come. It is -1 when stdout was closed.
     """
     if "fd" not in _taken:
         try:
             _taken["fd"] = os.dup(1)
         except OSError:
-            raise R1Error("standard output is closed; redirect it to a file or use -o FILE") from None
+            _taken["fd"] = -1
         os.dup2(2, 1)
         os.register_at_fork(after_in_child=lambda: suppress_close(_taken["fd"]))
     return _taken["fd"]
@@ -50,18 +56,26 @@ class Writer:
     """
 
     def __init__(self, path: Path | None = None):
-        self.path = path
+        self.path = self.part = path
+        self.direct = path is None or (path.exists() and not path.is_file())
+        self.name = "standard output" if path is None else str(path)
         if path is None:
             self.fd = take_stdout()
-            self.name = "standard output"
+            if self.fd < 0:
+                raise R1Error("standard output is closed; redirect it to a file or use -o FILE")
             return
-        take_stdout()
-        self.part = path.with_name(path.name + ".part")
-        self.name = str(self.part)
+        # A device or a pipe is written to as it is, and of a link the file behind it: the rename would replace them.
+        if not self.direct:
+            self.path = path.resolve()
+            self.part = self.path.with_name(self.path.name + ".part")
         try:
-            self.fd = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            opened = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise R1Error(f"cannot write {self.part}: {error.strerror}") from None
+        # Above 2, in case stdout was closed; and before fd 1 is taken, for the path may be /dev/stdout.
+        self.fd = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 3)
+        os.close(opened)
+        take_stdout()
 
     def write(self, data: bytes) -> None:
         """Writes whole lines; raises ReaderGone when the reader has gone, R1Error when the disk is full."""
@@ -78,8 +92,6 @@ class Writer:
 
     def reader_gone(self) -> bool:
         """Whether the pipe's other end is closed, learnt without writing."""
-        if self.path is not None:
-            return False
         poll = select.poll()
         poll.register(self.fd, 0)
         return any(event & select.POLLERR for _, event in poll.poll(0))
@@ -87,7 +99,7 @@ class Writer:
     def _fail(self, error: OSError) -> None:
         if error.errno == errno.EPIPE:
             raise ReaderGone from None
-        kept = f"; what was written stays in {self.part}" if self.path is not None else ""
+        kept = "" if self.direct else f"; what was written stays in {self.part}"
         raise R1Error(f"cannot write to {self.name}: {error.strerror}{kept}") from None
 
     def __enter__(self) -> "Writer":
@@ -96,13 +108,13 @@ class Writer:
     def __exit__(self, kind: type | None, *_: object) -> None:
         if kind is None:
             try:
-                if self.path is not None:
+                if not self.direct:
                     os.fsync(self.fd)
                 os.close(self.fd)
             except OSError as error:
                 # /dev/full and network file systems tell only now.
                 self._fail(error)
-            if self.path is not None:
+            if not self.direct:
                 os.replace(self.part, self.path)
         else:
             suppress_close(self.fd)
@@ -135,15 +147,38 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
     return record
 
 
-def read(files: Iterable[Path], *, skip_bad: bool = False) -> Iterator[Line]:
+def without(raw: bytes, keys: Collection[str]) -> bytes:
+    """A record's line without some of its top-level keys; all others stay byte for byte as they came.
+
+    The line must be one that `parse` accepts.
+    """
+    text, members = raw.decode(), []
+    place = text.index("{") + 1
+    while text[begin := _space.match(text, place).end()] != "}":
+        key, end = _members.raw_decode(text, begin)
+        _, end = _members.raw_decode(text, _space.match(text, text.index(":", end) + 1).end())
+        end = _space.match(text, end).end()
+        if key not in keys:
+            members.append(text[place:end])
+        place = end + (text[end] == ",")
+    return ("{" + ",".join(members) + "}").encode()
+
+
+def read(
+    files: Iterable[Path],
+    *,
+    check: Callable[[dict[str, Any], str], dict[str, Any]] = lambda record, _: record,
+    skip_bad: bool = False,
+) -> Iterator[Line]:
     """Yields the records of the files in turn (`-` or no file: standard input); empty lines are passed over.
 
-    Raises InputError for a bad line, or with skip_bad counts it and says the count on stderr at the end.
+    `check` takes a record and its place, and gives the record to use. Raises InputError for a bad line, or with
+    skip_bad counts it and says the count on stderr at the end.
     """
     skipped = 0
     for raw, where in raw_lines(files):
         try:
-            record = parse(raw, where)
+            record = check(parse(raw, where), where)
         except InputError:
             if not skip_bad:
                 raise

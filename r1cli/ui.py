@@ -101,6 +101,6 @@ class Progress:
 def terminal_width() -> int:
     """Columns of the terminal, 80 where there is none."""
     try:
-        return max(20, os.get_terminal_size(2).columns)
+        return max(20, os.get_terminal_size(2).columns or 80)
     except OSError:
         return 80

@@ -14,11 +14,11 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 def run_r1(*arguments, stdin=b"", check=None, cwd=None, env=None, timeout=120):
     """Runs `r1 ARGUMENTS` to its end and returns the finished process, with bytes in stdout and stderr.
 
-    `check` is the exit code that the test relies on before it looks further.
+    `stdin` is bytes or an open file; `check` the exit code that the test relies on before it looks further.
     """
     done = subprocess.run(
         [*R1, *map(str, arguments)],
-        input=stdin,
+        **({"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}),
         capture_output=True,
         cwd=cwd,
         env={**ENVIRONMENT, **(env or {})},

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from r1cli import ui
+from r1cli import stream, ui
 from r1cli.backend.base import Prompts
 from r1cli.backend.protocol import END, MARK, connect, decode, encode
 from r1cli.errors import InputError, R1Error
@@ -38,11 +38,6 @@ class Client:
         (line,) = self._exchange({"verb": "status"}, ())
         return orjson.loads(line)
 
-    def stop(self) -> None:
-        """Asks the backend to save and end."""
-        for _ in self._exchange({"verb": "stop"}, ()):
-            continue
-
     def close(self) -> None:
         """Hangs up, which cancels a request that is still under way."""
         self.connection.close()
@@ -63,7 +58,7 @@ class Client:
                 with suppress(OSError):
                     self.connection.shutdown(2)
 
-        # A request without records fits the socket's buffer; only then is a thread not needed.
+        # Sending and receiving at once: a judge in the middle of a pipe reads answers before its input has ended.
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
         ended = False
@@ -98,6 +93,8 @@ def _forward(lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
     # The backend numbers the lines itself and needs only to be told when the numbering jumps.
     name, number = "", 0
     for raw, where in lines:
+        if raw.startswith(MARK):
+            stream.parse(raw, where)  # refuses it: such a line would be taken for one of the protocol's
         file, _, at = where.rpartition(":")
         if file != name or int(at) != number + 1:
             name = file

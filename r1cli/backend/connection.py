@@ -3,13 +3,15 @@
 The engine never waits for a reader: what a slow one has not taken goes to memory and then to a temporary file.
 """
 
+import os
 import select
 import socket
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 from r1cli import stream
 from r1cli.backend.protocol import MARK, decode, encode
@@ -17,44 +19,77 @@ from r1cli.errors import InputError, R1Error
 from r1cli.records import Record, as_prompt, collect
 
 IN_MEMORY = 32 << 20  # bytes of unread answers kept in memory per client
+PIECE = 1 << 18  # bytes handed to a socket at once
 
 
 class Spool:
-    """A byte queue between one writer that never blocks and one reader that may be slow."""
+    """A byte queue between one writer that never blocks and one reader that may be slow: memory first, then a file."""
 
-    def __init__(self) -> None:
-        self.file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by the reader
+    def __init__(self, limit: int = IN_MEMORY) -> None:
+        self.limit = limit
         self.changed = threading.Condition()
-        self.taken = self.written = 0
+        self.chunks: deque[bytes] = deque()
+        self.held = 0  # bytes in chunks
+        self.file: BinaryIO | None = None
+        self.taken = self.written = 0  # places in the file
         self.closed = False
+        self.last = b""
 
     def write(self, data: bytes) -> None:
-        """Appends; never blocks on the reader."""
+        """Appends; raises OSError when the disk has no more room. After close() it does nothing."""
         with self.changed:
-            self.file.seek(self.written)
-            self.file.write(data)
-            self.written += len(data)
+            if self.closed:
+                return
+            if self.file is None and self.held + len(data) <= self.limit:
+                self.chunks.append(data)
+                self.held += len(data)
+            else:
+                self._spill(data)
             self.changed.notify()
 
-    def close(self) -> None:
-        """Says that nothing more will come."""
+    def _spill(self, data: bytes) -> None:
+        if self.file is None:
+            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by the reader
+        view, at = memoryview(data), self.written
+        while view:
+            count = os.pwrite(self.file.fileno(), view, at)
+            view, at = view[count:], at + count
+        self.written = at
+
+    def close(self, last: bytes = b"") -> None:
+        """Says that nothing more will come but these last words, for which there is always room."""
         with self.changed:
-            self.closed = True
+            if not self.closed:
+                self.last, self.closed = last, True
             self.changed.notify()
 
     def read(self) -> bytes:
         """The next bytes, waiting for them; empty at the end."""
         with self.changed:
-            while self.taken == self.written and not self.closed:
+            while not (self.chunks or self.taken < self.written or self.closed):
                 self.changed.wait()
-            self.file.seek(self.taken)
-            data = self.file.read(1 << 18)
-            self.taken += len(data)
-            if self.taken == self.written:  # all taken: start over, so that a long job does not grow a file
-                self.file.seek(0)
-                self.file.truncate()
-                self.taken = self.written = 0
+            if self.chunks:
+                return self._from_memory()
+            if self.taken < self.written:
+                return self._from_file()
+            data, self.last = self.last, b""
             return data
+
+    def _from_memory(self) -> bytes:
+        parts, size = [], 0
+        while self.chunks and size < PIECE:
+            parts.append(self.chunks.popleft())
+            size += len(parts[-1])
+        self.held -= size
+        return b"".join(parts)
+
+    def _from_file(self) -> bytes:
+        data = os.pread(self.file.fileno(), min(PIECE, self.written - self.taken), self.taken)
+        self.taken += len(data)
+        if self.taken == self.written:  # all taken: back to memory, so that a long job does not grow a file
+            self.file.close()
+            self.file, self.taken, self.written = None, 0, 0
+        return data
 
 
 class Connection:
@@ -67,29 +102,33 @@ class Connection:
         self.request: dict[str, Any] = {}
         self.body: Any = None
         self.cancelled = threading.Event()
+        self.delivered = threading.Event()
         self.on_cancel: Callable[[], None] = lambda: None
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._write, daemon=True).start()
 
     def send(self, data: bytes) -> None:
-        """Queues bytes for the client."""
-        self.spool.write(data)
+        """Queues bytes for the client; when there is no room for them, its request ends with an error."""
+        try:
+            self.spool.write(data)
+        except OSError as error:
+            self.finish(R1Error(f"the backend has no room to keep what you have not read yet: {error.strerror}"))
+            self.on_cancel()
 
     def note(self, message: str) -> None:
         """Queues one line for the client's stderr."""
         self.send(encode("note", message))
 
     def finish(self, error: R1Error | None = None) -> None:
-        """Ends the answer, with an error that the client raises as its own."""
+        """Ends the answer, with an error that the client raises as its own; only the first end counts."""
         if error is None:
-            self.send(encode("end", True))
+            self.spool.close(encode("end", True))
         else:
-            self.send(encode("error", {"code": error.code, "message": str(error)}))
-        self.spool.close()
+            self.spool.close(encode("error", {"code": error.code, "message": str(error)}))
 
     def _read(self) -> None:
         try:
-            with self.socket.makefile("rb", buffering=1 << 18) as lines:
+            with self.socket.makefile("rb", buffering=PIECE) as lines:
                 kind, self.request = decode(next(lines))
                 if kind != "request":
                     raise InputError(f"expected a request, found {kind}")
@@ -97,14 +136,13 @@ class Connection:
                     self.body = collect(_numbered(lines), stream.parse)
                 else:
                     self.body = _prompts(lines)
+            self.dispatch(self)
         except R1Error as error:
             self.finish(error)
-        except (OSError, StopIteration, ValueError, KeyError):
-            # Gone before the request was whole, or not one of our clients: nothing has been started.
-            self.cancelled.set()
+        except (OSError, StopIteration):  # gone before the request was whole: nothing has been started
             self.spool.close()
-        else:
-            self.dispatch(self)
+        except Exception as error:  # not one of our clients, or a defect of ours: it must not be left waiting
+            self.finish(R1Error(f"the backend could not read the request ({type(error).__name__}: {error})"))
         self._watch()
 
     def _watch(self) -> None:
@@ -120,6 +158,7 @@ class Connection:
         with suppress(OSError):
             while data := self.spool.read():
                 self.socket.sendall(data)
+        self.delivered.set()
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR if self.cancelled.is_set() else socket.SHUT_WR)
         self.cancelled.wait()

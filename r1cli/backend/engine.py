@@ -12,21 +12,26 @@ from typing import Any
 
 import orjson
 import torch
+from safetensors import SafetensorError
 
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.settings import validate as validate_settings
-from r1cli.backend import checkpoint, rollouts
+from r1cli.backend import admission, checkpoint, rollouts
 from r1cli.backend.base import EngineOptions, Prompts
 from r1cli.backend.model import Transformer
 from r1cli.backend.sampler_torch import TorchSampler
 from r1cli.backend.tokenizer import Tokenizer
-from r1cli.backend.trainer_torch import Rollout, TorchTrainer
-from r1cli.errors import InputError
+from r1cli.backend.trainer_torch import TorchTrainer
+from r1cli.errors import InputError, R1Error
 from r1cli.records import Batches, Record, thinking
 from r1cli.runs import Run, State
 
 SMALL_MODEL = 20_000_000  # parameters below which one thread is faster than several
 SLOTS = {"cpu": 128, "cuda": 512}
+
+
+class EngineLost(R1Error):
+    """The weights in memory belong to no step and those on disk can't be read: the process has to end."""
 
 
 class Engine:
@@ -37,7 +42,7 @@ class Engine:
         self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.tokenizer = Tokenizer.load(folder)
         self.think_tags = tuple(self._single_token(tag) for tag in ("<think>", "</think>"))
-        self.state = run.state() if run else State()
+        self.state = run.state_at(folder) if run else State()
         # A GPU samples from bf16 weights and trains on their fp32 master; a CPU needs only one fp32 copy.
         self.shared = self.device.type == "cpu"
         dtype = torch.float32 if self.shared else torch.bfloat16
@@ -48,7 +53,8 @@ class Engine:
         self.evaluator = TorchSampler(self.model, self.tokenizer, slots=self.slots)
         self.trainer: TorchTrainer | None = None
         self.reference: Transformer | None = None
-        self.unsaved = 0
+        self.unsaved = 0  # iterations since the last save
+        self.unlisted: list[Record] = []  # metrics that are not in metrics.jsonl yet
 
     def _single_token(self, text: str) -> int | None:
         ids = self.tokenizer.encode(text, False)
@@ -90,86 +96,82 @@ class Engine:
         """Applies one batch and returns one metrics record per optimizer update.
 
         A batch that has been applied already gives its stored metrics. Raises InputError for a batch that is empty,
-        incomplete, stale, of another run or of a rolled-back history, R1Error when the update or its saving fails.
+        incomplete, stale, of another run or of a rolled-back history, R1Error when the update or its saving fails. An
+        update that fails half-way takes the engine back to the last saved step; one that is applied but can't be saved
+        stays, and is saved with the next.
         """
-        stored, stale = self._admit(batch, request)
+        if self.run is None:
+            raise InputError(f"{self.folder} is a plain model folder and is never written to; make a run with r1 init")
+        admission.check_origin(batch, self.run)
+        stored = self.state.find_applied(set(batch.questions))
         if stored is not None:
-            if self.unsaved:
-                self.save()
+            self.save(request.get("keep"))
+            self.note(f"this batch was applied already, as step {stored[-1]['step']}; nothing changed")
             return stored
-        assert self.run is not None
-        settings = self._settings(request, batch)
+        if not request.get("allow_partial"):
+            admission.check_complete(batch)
+        stale = admission.check_age(batch, self.state, request.get("max_staleness") or 0)
+        admission.check_content(batch, self.model.config, self.note)
+        own = {"thinking_mean": self._thinking(batch.rollouts)}
+        metrics = self._update(batch, self._settings(request), stale, on_update)
+        return self._commit(batch, [{**record, **own} for record in metrics], request)
+
+    def _update(
+        self, batch: Batches, settings: GrpoSettings, stale: bool, on_update: Callable[[], None] | None
+    ) -> list[Record]:
         trainer = self._trainer()
         reference = self._reference() if settings.kl else None
         self.detach_evaluator()
+        begun = False
+
+        def begin() -> None:
+            nonlocal begun
+            if on_update is not None:
+                on_update()
+            begun = True
+
         try:
             metrics = trainer.grpo_step(
-                _rollouts(batch),
+                admission.trainer_rollouts(batch),
                 settings,
                 reference=reference,
                 stale=stale,
                 step=self.state.step,
-                on_update=on_update,
+                on_update=begin,
             )
-        finally:
-            self._refresh_sampler()
-        return self._commit(batch, metrics, request)
+        except Exception:
+            if begun:
+                self._go_back()
+            raise
+        self._refresh_sampler()
+        return metrics
 
-    def _admit(self, batch: Batches, request: dict[str, Any]) -> tuple[list[Record] | None, bool]:
-        if self.run is None:
-            raise InputError(f"{self.folder} is a plain model folder and is never written to; make a run with r1 init")
-        if batch.policy is None:
-            raise InputError("no rollouts: the input is empty")
-        policy, state = batch.policy, self.state
-        if policy["run"] != self.run.id:
-            raise InputError(f"the rollouts come from run {policy['run']} ({policy['path']}), not from {self.run.path}")
-        stored = state.find_applied(set(batch.questions))
-        if stored is not None:
-            self.note(f"this batch was applied already, as step {stored[-1]['step']}; nothing changed")
-            return stored, False
-        missing = batch.missing()
-        if missing and not request.get("allow_partial"):
-            raise InputError(f"{missing}; no update (--allow-partial trains on what is there)")
-        age = state.iteration - policy["iteration"]
-        known = {entry["iteration"]: entry["version"] for entry in state.history} | {state.iteration: state.version}
-        limit = request.get("max_staleness") or 0
-        if known.get(policy["iteration"], policy["version"]) != policy["version"] or age < 0:
-            raise InputError(
-                f"the rollouts come from iteration {policy['iteration']} of a history that this run has left "
-                f"(it stands at iteration {state.iteration}, step {state.step}); sample again"
-            )
-        if age > limit:
-            raise InputError(
-                f"stale rollouts: sampled at step {policy['step']} (iteration {policy['iteration']}), the run is at step "
-                f"{state.step} (iteration {state.iteration}); sample again, or allow it with --max-staleness {age}"
-            )
-        self._check_tokens(batch)
-        return None, age > 0
+    def _go_back(self) -> None:
+        """Returns to the last saved step, since weights that moved half-way belong to no step."""
+        self.unsaved, self.unlisted = 0, []
+        try:
+            self.state = self.run.go_back()
+            checkpoint.load_weights(self.model, self.folder, master=True)
+        except Exception as error:
+            raise EngineLost(f"the last saved step could not be loaded again: {error}") from error
+        self.trainer = self.reference = None
 
-    def _check_tokens(self, batch: Batches) -> None:
-        vocabulary, context = self.model.config.vocab_size, self.model.config.context
-        prompts: dict[str, list[int]] = {}
-        truncating = False
-        for record in batch.rollouts:
-            group = record["group"]["id"]
-            ids = record["prompt_ids"]
-            if prompts.setdefault(group, ids) != ids:
-                raise InputError(f"group {group}: its rollouts have different prompt_ids")
-            highest, lowest = max(max(ids), max(record["completion_ids"])), min(min(ids), min(record["completion_ids"]))
-            if highest >= vocabulary or lowest < 0:
-                raise InputError(
-                    f"group {group}: token {highest} is outside the vocabulary of {vocabulary}; wrong model?"
-                )
-            if len(ids) + len(record["completion_ids"]) > context:
-                raise InputError(f"group {group}: a rollout is longer than the model's context of {context} tokens")
-            if record["sampling"]["temperature"] <= 0:
-                raise InputError(f"group {group}: sampled greedily (temperature 0), which gives no policy gradient")
-            truncating = truncating or record["sampling"].get("top_p", 1.0) < 1
-        if truncating:
-            self.note("warning: sampled with top-p < 1: the importance ratios are biased; train with --top-p 1")
+    def _thinking(self, rollouts: list[Record]) -> float:
+        """Mean length of the thinking in tokens; by its share of the text where the tags are no tokens of their own."""
+        total = 0.0
+        for record in rollouts:
+            ids, text = record["completion_ids"], str(record.get("completion") or "")
+            thought = thinking(text)
+            if not thought:
+                continue
+            begin, end = (ids.index(tag) if tag in ids else None for tag in self.think_tags)
+            if None not in self.think_tags:
+                total += (len(ids) if end is None else end) - (-1 if begin is None else begin) - 1
+            else:
+                total += len(ids) * len(thought) / len(text)
+        return total / len(rollouts)
 
-    def _settings(self, request: dict[str, Any], batch: Batches) -> GrpoSettings:
-        assert self.run is not None
+    def _settings(self, request: dict[str, Any]) -> GrpoSettings:
         asked = {key: value for key, value in request.get("settings", {}).items() if value is not None}
         try:
             settings = GrpoSettings.from_dict({**self.run.defaults("grpo"), **asked})
@@ -190,10 +192,11 @@ class Engine:
         return self.trainer
 
     def _reference(self) -> Transformer:
-        assert self.run is not None
         if self.reference is None:
-            dtype = torch.float32 if self.shared else torch.bfloat16
-            self.reference = checkpoint.load_model(self.run.reference(), dtype=dtype, device=self.device)
+            if self.run.reference(self.state) != self.folder:
+                self.save()  # the step that became the reference may have met a full disk
+            folder, dtype = self.run.reference(self.state), torch.float32 if self.shared else torch.bfloat16
+            self.reference = checkpoint.load_model(folder, dtype=dtype, device=self.device)
             self.reference.requires_grad_(False)
         return self.reference
 
@@ -205,85 +208,47 @@ class Engine:
                 mine.copy_(master)
 
     def _commit(self, batch: Batches, metrics: list[Record], request: dict[str, Any]) -> list[Record]:
-        assert self.run is not None
         config = self.run.config
-        cursor = max(self.state.cursor, *(record["batch"].get("cursor", 0) for record in batch.rollouts))
         every = request.get("save_every") or config.get("save_every", 1)
-        refresh = request.get("refresh_reference") or config.get("refresh_reference", 400)
-        step = metrics[-1]["step"]
-        moved = bool(refresh) and step // refresh > self.state.reference // refresh
+        refresh = request.get("refresh_reference")
+        refresh = config.get("refresh_reference", 400) if refresh is None else refresh
+        moved = bool(refresh) and metrics[-1]["step"] // refresh > self.state.reference // refresh
         self.unsaved += 1
         saved = moved or self.unsaved >= every
-        own = {
-            "thinking_mean": self._thinking(batch.rollouts),
-            "iteration": self.state.iteration + 1,
-            "saved": saved,
-        }
-        metrics = [_rounded({**record, **own}) for record in metrics]
-        self.state = self.state.advance(list(batch.questions), metrics, cursor)
+        metrics = [{**_rounded(record), "iteration": self.state.iteration + 1, "saved": saved} for record in metrics]
+        cursor = admission.question_cursor(batch, self.state)
+        self.state = self.state.advance(list(batch.questions), metrics, cursor=cursor, refreshed=moved)
+        self.unlisted += metrics
         if moved:
-            self.state.reference = step
             self.reference = None
         if saved:
             self.save(request.get("keep"))
-        self.run.append_metrics(metrics)
+        else:
+            self._list()
         return metrics
 
-    def _thinking(self, rollouts: list[Record]) -> float:
-        """Mean tokens of thinking: exact where </think> is one token, else by its share of the characters."""
-        total = 0.0
-        for record in rollouts:
-            ids, text = record["completion_ids"], record.get("completion") or ""
-            thought = thinking(text)
-            if not thought:
-                continue
-            begin, end = (ids.index(tag) if tag in ids else None for tag in self.think_tags)
-            if None not in self.think_tags:
-                total += (len(ids) if end is None else end) - (-1 if begin is None else begin) - 1
-            else:
-                total += len(ids) * len(thought) / len(text)
-        return total / len(rollouts)
-
     def save(self, keep: int | None = None) -> None:
-        """Publishes the current step if anything is unsaved."""
-        if not self.unsaved or self.run is None:
-            return
+        """Publishes the current step if anything is unsaved; raises R1Error when the disk refuses."""
+        if self.unsaved:
+            kept = self.run.config.get("keep", 2) if keep is None else keep
+            self.run.publish(self.state, self._write, keep=kept)
+            self.folder = self.run.latest()
+            self.unsaved = 0
+        self._list()
+
+    def _write(self, folder: Path) -> None:
         trainer = self._trainer()
-        previous = self.folder
-        published = checkpoint.published_dtype(previous)
-
-        def write(folder: Path) -> None:
-            checkpoint.copy_side_files(previous, folder)
-            checkpoint.save_weights(trainer.model, folder, dtype=published)
+        try:
+            checkpoint.copy_side_files(self.folder, folder)
+            checkpoint.save_weights(trainer.model, folder, dtype=checkpoint.published_dtype(self.folder))
             trainer.save(folder / "trainer")
+        except SafetensorError as error:
+            raise R1Error(str(error)) from None
 
-        kept = self.run.config.get("keep", 2) if keep is None else keep
-        self.run.publish(self.state, write, keep=kept)
-        self.folder = self.run.latest()
-        self.unsaved = 0
-
-
-def _rollouts(batch: Batches) -> list[Rollout]:
-    # Groups are numbered by their question, so that neither the order of the lines nor the run's uuid, which is in the
-    # group's id, can change the update.
-    groups = {r["group"]["id"]: (str(r.get("id")), r["prompt_ids"], r["group"]["id"]) for r in batch.rollouts}
-    names = {name: number for number, name in enumerate(sorted(groups, key=groups.__getitem__))}
-    ordered = sorted(batch.rollouts, key=lambda r: (names[r["group"]["id"]], r["group"]["index"]))
-    return [
-        Rollout(
-            prompt_ids=record["prompt_ids"],
-            completion_ids=record["completion_ids"],
-            logprobs=record["logprobs"],
-            reward=record["reward"],
-            rewards=record.get("rewards") or {},
-            group=names[record["group"]["id"]],
-            finish=record["finish"],
-            temperature=float(record["sampling"]["temperature"]),
-            max_tokens=record["sampling"].get("max_tokens") or len(record["completion_ids"]),
-            dropped=bool(record.get("dropped")),
-        )
-        for record in ordered
-    ]
+    def _list(self) -> None:
+        if self.unlisted:
+            self.run.append_metrics(self.unlisted)
+            self.unlisted = []
 
 
 def _rounded(value: Any) -> Any:

@@ -17,11 +17,10 @@ class Local:
 
     def __init__(self, folder: Path, run: Run | None, options: EngineOptions, *, writable: bool):
         self.stack = ExitStack()
-        self.options = options
         if writable and run is not None:
             self.stack.enter_context(run.lock())
             folder = run.latest()
-        self.engine = Engine(folder, run, options, ui.say)
+        self.engine: Engine | None = Engine(folder, run, options, ui.say)
 
     def sample(self, request: dict[str, Any], prompts: Prompts) -> Iterator[bytes]:
         """Yields rollout lines, a group as soon as it is complete."""
@@ -34,12 +33,15 @@ class Local:
                 yield from job.lines(group, samples)
 
     def grpo_step(self, request: dict[str, Any], lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
-        """Applies the batch and yields its metrics lines; a single step is always saved."""
+        """Applies the batch and yields its metrics lines; a process of one update always saves it."""
         batch = collect(lines, stream.parse)
-        metrics = self.engine.grpo_step(batch, {**request, "save_every": 1})
-        self.engine.save(request.get("keep"))
-        yield from metrics_lines(metrics)
+        yield from metrics_lines(self.engine.grpo_step(batch, {**request, "save_every": 1}))
 
     def close(self) -> None:
-        """Lets go of the run."""
+        """Lets go of the run and of the engine's memory on the device."""
         self.stack.close()
+        if self.engine is not None and self.engine.device.type == "cuda":
+            import torch
+
+            self.engine = None
+            torch.cuda.empty_cache()

@@ -199,13 +199,14 @@ class Transformer(nn.Module):
         return self.model.embed_tokens.weight if self.config.tied else self.lm_head.weight
 
     def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine for positions [N], each [N, 1, head_dim] in the model's dtype."""
+        """Cosine and signed sine for positions [N], each [N, 1, head_dim] in the model's dtype."""
         if self.frequencies.device != positions.device:
             self.frequencies = self.frequencies.to(positions.device)
         angles = positions.float()[:, None] * self.frequencies
-        angles = torch.cat((angles, angles), -1)[:, None]
+        sin = angles.sin()
+        cos, sin = angles.cos(), torch.cat((-sin, sin), -1)
         dtype = self.head_weight.dtype
-        return angles.cos().to(dtype), angles.sin().to(dtype)
+        return torch.cat((cos, cos), -1)[:, None].to(dtype), sin[:, None].to(dtype)
 
     def hidden(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Final hidden states [N, C] of tokens [N] at positions [N].
@@ -228,7 +229,9 @@ class Transformer(nn.Module):
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Applies the rotary embedding to x [N, H, D] (Hugging Face's half-split layout)."""
+    """Applies the rotary embedding to x [N, H, D] (Hugging Face's half-split layout).
+
+    The sine of the first half comes negated from `rotation`: so the halves only trade places here.
+    """
     cos, sin = rotation
-    first, second = x.chunk(2, -1)
-    return x * cos + torch.cat((-second, first), -1) * sin
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin

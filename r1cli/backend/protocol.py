@@ -1,4 +1,4 @@
-"""The words that a resident backend and its clients exchange over a Unix socket, and where that socket is.
+"""The words that a resident backend and its clients exchange over a Unix socket, and how they find each other.
 
 One request line, then the client's records, then an end line; back come records and notes, then an end line. Lines that
 begin with `{"r1_` are the protocol's, all others are records and are passed on as bytes.
@@ -7,69 +7,116 @@ begin with `{"r1_` are the protocol's, all others are records and are passed on 
 import os
 import socket
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from r1cli.errors import R1Error
-from r1cli.runs import Run
+from r1cli.records import digest
+from r1cli.runs import Run, replace_file
 
 MARK = b'{"r1_'
 END = b'{"r1_end":true}\n'
 
 
-def socket_path(run: Run) -> Path:
-    """The run's socket, in a folder that only its owner may enter; short, for the system's limit is 107 bytes."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    folder = Path(base) / f"r1-{os.getuid()}"
-    if len(os.fsencode(folder)) > 60:
-        folder = Path("/tmp") / f"r1-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise R1Error(f"{folder} must belong to you alone (mode 0700); remove it or fix its mode")
-    return folder / f"{run.id}.sock"
-
-
 def encode(kind: str, value: object) -> bytes:
-    """A protocol line: note, end, error."""
+    """A protocol line: request, prompt, where, note, end, error."""
     return orjson.dumps({f"r1_{kind}": value}, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
 
 
 def decode(line: bytes) -> tuple[str, Any]:
-    """The kind and value of a protocol line."""
-    ((key, value),) = orjson.loads(line).items()
+    """The kind and value of a protocol line; raises ValueError for anything else."""
+    message = orjson.loads(line)
+    if not isinstance(message, dict) or len(message) != 1:
+        raise ValueError("not a line of the protocol")
+    ((key, value),) = message.items()
     return key.removeprefix("r1_"), value
 
 
-def process_start(pid: int) -> str | None:
-    """When a process of this machine started, as the kernel tells it; None when there is none (pids are reused)."""
+@dataclass(slots=True, frozen=True)
+class Home:
+    """A run's backend as RUN/serve.json tells of it; `start` is the process's start time, for pids are reused."""
+
+    pid: int
+    host: str
+    start: str | None
+    socket: str
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is on another machine, about which nothing can be learnt from here."""
+        return self.host != socket.gethostname()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process still runs on this machine."""
+        return self.start is not None and process_start(self.pid) == self.start
+
+
+def announce(run: Run, address: Path) -> None:
+    """Writes serve.json for this process; raises R1Error when the disk refuses."""
+    home = Home(os.getpid(), socket.gethostname(), process_start(os.getpid()), str(address))
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        replace_file(run.path / "serve.json", orjson.dumps(home))
+    except OSError as error:
+        raise R1Error(f"cannot write {run.path}/serve.json: {error.strerror}") from None
+
+
+def find_home(run: Run) -> Home | None:
+    """The backend that serve.json names, None when there is no such file; one that can't be read names a dead one."""
+    try:
+        return Home(**orjson.loads((run.path / "serve.json").read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError):
+        return Home(0, socket.gethostname(), None, "")
+
+
+def process_start(pid: int) -> str | None:
+    """When a process of this machine started, as the kernel tells it; None when there is none or it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def socket_path(run: Run) -> Path:
+    """The run's socket, in a folder that only its owner may enter; short, for the system's limit is 107 bytes.
+
+    Raises R1Error when that folder is not safe.
+    """
+    bases = (Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere"), Path(tempfile.gettempdir()), Path("/tmp"))
+    base = next(base for base in bases if base.is_dir() and len(os.fsencode(base)) <= 60)
+    folder = base / f"r1-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise R1Error(f"{folder} must belong to you alone (mode 0700); remove it or fix its mode")
+    # A copied run has the same uuid as its original, and both may be served.
+    return folder / f"{digest(run.id, str(run.path))}.sock"
 
 
 def connect(run: Run) -> socket.socket:
     """A connection to the run's backend; raises R1Error that says what to do when it is gone."""
-    file = run.path / "serve.json"
-    try:
-        info = orjson.loads(file.read_bytes())
-        pid, host, start, address = info["pid"], info["host"], info["start"], info["socket"]
-    except (OSError, ValueError, KeyError):
-        raise R1Error(f"cannot read {file}; r1 serve {run.path} --stop clears it") from None
-    if host != socket.gethostname():
-        raise R1Error(f"{run.path} is served on {host}; run the command there, or stop it there")
+    home = find_home(run)
+    if home is None:
+        raise R1Error(f"{run.path} is not being served; start a backend with r1 serve {run.path} --detach")
+    if home.elsewhere:
+        raise R1Error(
+            f"{run.path} is served on {home.host}; run the command there, or stop it there "
+            f"(if that machine is no more, remove {run.path}/serve.json)"
+        )
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.connect(address)
+        connection.connect(home.socket)
     except OSError:
         connection.close()
-        alive = start is not None and process_start(pid) == start
-        state = "does not answer" if alive else "is gone"
+        state = "does not answer" if home.alive else "is gone"
         raise R1Error(
-            f"the backend of {run.path} (process {pid}) {state}, see {run.path}/serve.log; "
+            f"the backend of {run.path} (process {home.pid}) {state}, see {run.path}/serve.log; "
             f"restart it with r1 serve {run.path} --detach, or go on without it after r1 serve {run.path} --stop"
         ) from None
     return connection

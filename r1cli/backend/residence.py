@@ -2,19 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
-
-import orjson
 
 from r1cli import ui
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.client import Client
-from r1cli.backend.protocol import process_start
+from r1cli.backend.protocol import Home, find_home
 from r1cli.errors import R1Error
 from r1cli.runs import Run
 
@@ -23,8 +21,6 @@ STOP_SECONDS = 600  # an update in progress is finished and saved before a backe
 
 def status(run: Run) -> dict[str, Any]:
     """What the backend says of itself; raises R1Error when there is none."""
-    if not (run.path / "serve.json").exists():
-        raise R1Error(f"{run.path} is not being served; start a backend with r1 serve {run.path} --detach")
     client = Client(run)
     try:
         return client.status()
@@ -35,49 +31,59 @@ def status(run: Run) -> dict[str, Any]:
 def stop(run: Run) -> None:
     """Ends the backend after it has saved; a serve.json that a dead one left behind is removed.
 
-    Raises R1Error when it runs on another machine or does not end.
+    Raises R1Error when it runs on another machine, does not end, or could not save.
     """
-    file = run.path / "serve.json"
-    try:
-        info = orjson.loads(file.read_bytes())
-    except FileNotFoundError:
+    home = find_home(run)
+    if home is None:
         ui.say(f"{run.path} is not being served")
         return
-    except ValueError:
-        info = {"pid": 0, "host": socket.gethostname(), "start": None, "socket": ""}
-    if info["host"] != socket.gethostname():
-        raise R1Error(f"{run.path} is served on {info['host']}; stop it there")
-    pid, start = info["pid"], info["start"]
-    if start is None or process_start(pid) != start:
-        for left in (file, info["socket"] and type(file)(info["socket"])):
-            if left:
-                left.unlink(missing_ok=True)
+    if not home.elsewhere and not home.alive:
+        _clear(run, home)
         ui.say(f"the backend of {run.path} was gone already; cleared up")
         return
+    if home.elsewhere:
+        raise R1Error(
+            f"{run.path} is served on {home.host}; stop it there "
+            f"(if that machine is no more, remove {run.path}/serve.json)"
+        )
+    reached = 0
+    with suppress(R1Error):
+        reached = status(run)["step"]
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+        os.kill(home.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while process_start(pid) == start:
+    while home.alive:
         if time.monotonic() > deadline:
-            raise R1Error(f"process {pid} does not end; see {run.path}/serve.log, then kill -9 {pid}")
+            raise R1Error(f"process {home.pid} does not end; see {run.path}/serve.log, then kill -9 {home.pid}")
         time.sleep(0.02)
+    if (run.path / "serve.json").exists():  # it was killed before it could clear up
+        _clear(run, home)
+    if run.state().step < reached:
+        raise R1Error(
+            f"the backend ended without saving step {reached}, see {run.path}/serve.log; "
+            f"{run.path} stands at {run.latest().name}"
+        )
     ui.say(f"stopped; {run.path} stands at {run.latest().name}")
+
+
+def _clear(run: Run, home: Home) -> None:
+    (run.path / "serve.json").unlink(missing_ok=True)
+    if home.socket:
+        Path(home.socket).unlink(missing_ok=True)
 
 
 def refuse_second(run: Run) -> None:
     """Raises R1Error when a backend serves the run already; clears up after one that died."""
-    if not (run.path / "serve.json").exists():
+    home = find_home(run)
+    if home is None:
         return
-    try:
-        now = status(run)
-    except R1Error:
-        stop(run)
-    else:
-        raise R1Error(f"{run.path} is served already by process {now['pid']}")
+    if home.elsewhere or home.alive:
+        raise R1Error(f"{run.path} is served already by process {home.pid} on {home.host}")
+    _clear(run, home)
 
 
 def detach(run: Run, options: EngineOptions) -> None:
-    """Starts a backend that goes on alone and returns when it answers; raises R1Error with its last words if it dies."""
+    """Starts a backend that goes on alone; returns when it answers, raises R1Error with its last words if it dies."""
     refuse_second(run)
     command = [sys.executable, "-m", "r1cli", "serve", str(run.path)]
     for name in ("device", "threads", "slots"):
@@ -114,4 +120,4 @@ def stay(run: Run, options: EngineOptions) -> None:
     with run.lock():
         from r1cli.backend.server import Server
 
-        Server(run, options, None).serve()
+        Server(run, options).serve()

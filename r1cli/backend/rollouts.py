@@ -4,7 +4,6 @@ The sampler only sees token ids; this file gives its samples the context that ma
 """
 
 import itertools
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,15 +123,15 @@ def plan(
     }  # fmt: skip
     if chosen["stop"]:
         sampling["stop"] = list(chosen["stop"])
+    names = _unique_names(records)
     identity = [run.id if run else path, state.version, chosen["draw"], chosen["group"], sampling]
-    batch: dict[str, Any] = {"id": digest(identity, [r["id"] for r in records]), "questions": len(records)}
+    batch: dict[str, Any] = {"id": digest(identity, names, encoded), "questions": len(records)}
     if start is not None:
         batch["cursor"] = start + len(records)
     policy = {
         "run": run.id if run else None, "path": path, "step": state.step, "iteration": state.iteration,
         "version": state.version,
     }  # fmt: skip
-    names = _unique_names(records)
     job = next(_numbers)  # two clients may ask for the same batch at once
     groups = [
         Group(
@@ -179,9 +178,11 @@ def _own_questions(
 
 def _unique_names(records: list[Record]) -> list[str]:
     # A batch that straddles two epochs may hold a question twice: its samples must still differ.
-    seen: Counter[str] = Counter()
-    names = []
+    names: dict[str, None] = {}
     for record in records:
-        seen[record["id"]] += 1
-        names.append(record["id"] if seen[record["id"]] == 1 else f"{record['id']}#{seen[record['id']]}")
-    return names
+        name, times = record["id"], 1
+        while name in names:
+            times += 1
+            name = f"{record['id']}#{times}"
+        names[name] = None
+    return list(names)

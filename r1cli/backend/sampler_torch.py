@@ -69,7 +69,7 @@ class TorchSampler:
         self.model, self.tokenizer, self.slots, self.max_context = model, tokenizer, slots, max_context
         self._queue: deque[_Job] = deque()
         self._rows: list[_Row] = []
-        self._prefix: _Prompt | None = None
+        self._prompt: _Prompt | None = None
         self._cache: KVCache | None = None
         self._clock = 0
 
@@ -96,7 +96,7 @@ class TorchSampler:
     def cancel(self, key: object) -> None:
         """Forgets the groups of that key, queued or active; no one gets their samples."""
         if self._queue and self._queue[0].entered and self._queue[0].group.key == key:
-            self._prefix = None
+            self._prompt = None
         self._queue = deque(job for job in self._queue if job.group.key != key)
         with torch.inference_mode():
             self._drop([index for index, row in enumerate(self._rows) if row.job.group.key == key])
@@ -111,10 +111,19 @@ class TorchSampler:
     def step(self) -> list[tuple[Group, list[Sample]]]:
         """One token for every active row, after queued samples have taken the free slots.
 
-        Returns the groups that this made whole, with their samples in the order of their seeds.
+        Returns the groups that this made whole, their samples in the order of their seeds. Whatever it raises, the
+        sampler is empty afterwards; R1Error when the device's memory or the model's weights are at fault.
         """
-        if not self.busy:
-            return []
+        try:
+            return self._step() if self.busy else []
+        except BaseException:
+            # Half a step leaves rows and cache at odds, and going on would give wrong samples in silence.
+            self._queue.clear()
+            self._rows.clear()
+            self._prompt = self._cache = None
+            raise
+
+    def _step(self) -> list[tuple[Group, list[Sample]]]:
         if not self._rows:
             self._prepare()
         hidden = [self._decode()] if self._rows else []
@@ -173,21 +182,16 @@ class TorchSampler:
             return []
         parts = []
         while self._queue and free:
-            if self._prefix is not None:
-                count = min(free, self._missing_entries(self._queue[0]))
-                first = len(self._rows)
-                self._cache.paste(self._prefix.cache, first, count)
-                parts.append(self._prefix.hidden.expand(count, -1))
+            if self._prompt is not None:
+                count = min(free, len(self._queue[0].group.seeds) - self._queue[0].entered)
+                self._cache.paste(self._prompt.cache, len(self._rows), count)
+                parts.append(self._prompt.hidden.expand(count, -1))
                 self._enter([count])
             else:
                 parts.append(self._prefill(free))
             free = self.slots - len(self._rows)
         self._survey()
         return parts
-
-    @staticmethod
-    def _missing_entries(job: _Job) -> int:
-        return len(job.group.seeds) - job.entered
 
     def _prefill(self, free: int) -> Tensor:
         """One packed pass over the prompts at the head of the queue, written to the slots of their samples."""
@@ -209,7 +213,7 @@ class TorchSampler:
         last = hidden[(torch.tensor(lengths).cumsum(0) - 1).to(device)]
         self._enter(counts)
         if counts[-1] < len(queued[-1].seeds):
-            self._prefix = _Prompt(self._cache.prefix(first + total - 1, lengths[-1]), last[-1:].clone())
+            self._prompt = _Prompt(self._cache.prefix(first + total - 1, lengths[-1]), last[-1:].clone())
         return last.repeat_interleave(torch.tensor(counts, device=device), 0)
 
     def _enter(self, counts: list[int]) -> None:
@@ -227,9 +231,9 @@ class TorchSampler:
             )
             self._rows.extend(_Row(job, index, self._clock) for index in chosen)
             job.entered += count
-            if not self._missing_entries(job):
+            if job.entered == len(group.seeds):
                 self._queue.popleft()
-                self._prefix = None
+                self._prompt = None
 
     def _draw(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens and log-probabilities [rows] from hidden states [rows, C]."""

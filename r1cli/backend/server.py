@@ -4,6 +4,7 @@ Sample requests share one continuous batch; an update waits for it to drain and 
 evaluations get the time that is left, on the weights they began with. Threads only read requests and write answers.
 """
 
+import errno
 import os
 import queue
 import signal
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -21,12 +23,15 @@ import orjson
 
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.connection import Connection
-from r1cli.backend.engine import Engine, metrics_lines
-from r1cli.backend.protocol import process_start, socket_path
+from r1cli.backend.engine import Engine, EngineLost, metrics_lines
+from r1cli.backend.protocol import announce, socket_path
 from r1cli.backend.rollouts import SampleJob
 from r1cli.backend.sampler_torch import TorchSampler
 from r1cli.errors import R1Error
-from r1cli.runs import Run, replace_file
+from r1cli.runs import Run
+
+# How long a backend that ends waits for clients to take what is theirs.
+LAST_WORDS_SECONDS = 2.0
 
 
 class Cancelled(Exception):
@@ -36,69 +41,87 @@ class Cancelled(Exception):
 class Server:
     """Serves one run until it is told to stop."""
 
-    def __init__(self, run: Run, options: EngineOptions, log: Any):
-        self.run, self.log = run, log
+    def __init__(self, run: Run, options: EngineOptions):
+        self.run = run
         self.client: Connection | None = None
         self.engine = Engine(run.latest(), run, options, self._note)
         # SimpleQueue, because signal handlers put into it too.
         self.inbox: queue.SimpleQueue[tuple[str, Connection | None]] = queue.SimpleQueue()
+        self.connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self.updates: deque[Connection] = deque()
         self.waiting: deque[Connection] = deque()
         self.jobs: dict[Connection, tuple[SampleJob, TorchSampler]] = {}
         self.owners: dict[int, Connection] = {}
         self.started = time.time()
         self.stopping = False
+        self.updating = False  # an update is past the point where it could be cancelled
 
     def serve(self) -> None:
-        """Listens and computes until SIGTERM, SIGINT or a stop request; saves and cleans up at the end.
+        """Listens and computes until SIGTERM or SIGINT; saves and cleans up at the end.
 
-        Raises R1Error when an update failed half-way; the run is then at its last saved step.
+        Raises R1Error when the engine is lost or the last save fails; the run is then at its last saved step.
         """
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(name, lambda *_: self.inbox.put(("stop", None)))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, lambda *_: self.inbox.put(("stop", None)))
         address = socket_path(self.run)
         address.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(address))
         address.chmod(0o600)
         listener.listen(64)
-        info = {
-            "pid": os.getpid(), "host": socket.gethostname(), "start": process_start(os.getpid()),
-            "socket": str(address),
-        }  # fmt: skip
-        replace_file(self.run.path / "serve.json", orjson.dumps(info))
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-        self._say(f"serving {self.run.path} at step {self.engine.state.step} on {self.engine.device}")
+        acceptor = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+        ended = R1Error(f"the backend of {self.run.path} has been stopped; run the command again")
         try:
+            acceptor.start()
+            announce(self.run, address)
+            self._say(f"serving {self.run.path} at step {self.engine.state.step} on {self.engine.device}")
             self._loop()
             self.engine.save()
             self._say(f"stopped at step {self.engine.state.step}")
+        except Exception as error:
+            ended = R1Error(f"the backend of {self.run.path} has failed: {error}; see {self.run.path}/serve.log")
+            raise
         finally:
-            address.unlink(missing_ok=True)
             (self.run.path / "serve.json").unlink(missing_ok=True)
-            ended = R1Error(f"the backend of {self.run.path} has stopped; the run stands at its last saved step")
-            for connection in [*self.updates, *self.waiting, *self.jobs]:
-                connection.finish(ended)
-            # The writer threads need a moment to hand over these last words.
-            time.sleep(0.1)
+            address.unlink(missing_ok=True)
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            acceptor.join(1.0)
+            self._dismiss(ended)
+
+    def _dismiss(self, ended: R1Error) -> None:
+        """Ends all requests that are not finished, and gives their clients a moment to take what is theirs."""
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        for connection in list(self.connections):
+            connection.finish(ended)
+            connection.delivered.wait(max(0.0, deadline - time.monotonic()))
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
-            with suppress(OSError):
+            try:
                 connection, _ = listener.accept()
-                credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-                if struct.unpack("3i", credentials)[1] != os.getuid():
-                    connection.close()
-                    continue
-                Connection(connection, self._dispatch)
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # shut down
+                    return
+                time.sleep(0.1)  # too many open files, most likely
+                continue
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            if struct.unpack("3i", credentials)[1] != os.getuid():
+                connection.close()
+                continue
+            self.connections.add(Connection(connection, self._dispatch))
 
     def _dispatch(self, connection: Connection) -> None:
-        if connection.request["verb"] == "status":  # answered at once, also in the middle of an update
+        verb = connection.request["verb"]
+        if verb == "status":  # answered at once, also in the middle of an update
             connection.send(orjson.dumps(self._status()) + b"\n")
             connection.finish()
-            return
-        connection.on_cancel = lambda: self.inbox.put(("cancel", connection))
-        self.inbox.put((connection.request["verb"], connection))
+        elif verb in ("sample", "grpo_step"):
+            connection.on_cancel = lambda: self.inbox.put(("cancel", connection))
+            self.inbox.put((verb, connection))
+        else:
+            raise R1Error(f"the backend does not know the request {verb}; are the versions of r1 equal?")
 
     def _status(self) -> dict[str, Any]:
         engine = self.engine
@@ -106,7 +129,7 @@ class Server:
             "run": str(self.run.path), "pid": os.getpid(), "step": engine.state.step,
             "iteration": engine.state.iteration, "saved": self.run.latest().name, "unsaved": engine.unsaved,
             "device": str(engine.device), "sampling": len(self.jobs), "waiting": len(self.waiting) + len(self.updates),
-            "seconds": round(time.time() - self.started, 1),
+            "updating": self.updating, "seconds": round(time.time() - self.started, 1),
         }  # fmt: skip
 
     def _loop(self) -> None:
@@ -116,62 +139,59 @@ class Server:
             self._take(block=idle)
             if self.stopping:
                 return
-            if self.updates and not engine.sampler.busy:
-                self._update(self.updates.popleft())
-            elif engine.sampler.busy:
+            engine.attach_evaluator()
+            if not self.updates:
+                self._admit_waiting()
+            if engine.sampler.busy:
                 self._advance(engine.sampler)
-            elif self.waiting and not self.updates:
-                for _ in range(len(self.waiting)):
-                    self._admit(self.waiting.popleft())
+            elif self.updates:
+                self._update(self.updates.popleft())
             elif engine.evaluator.busy:
                 self._advance(engine.evaluator)
 
     def _take(self, block: bool) -> None:
-        """Takes over what has arrived; while an update waits for the sampler to drain, new sampling waits too."""
+        """Takes over what has arrived."""
         while True:
             try:
                 verb, connection = self.inbox.get(block=block)
             except queue.Empty:
                 return
             block = False
-            if verb == "stop":
+            if connection is None:
                 self.stopping = True
-                if connection is not None:
-                    connection.finish()
                 return
-            assert connection is not None
             if verb == "cancel":
                 self._cancel(connection)
             elif verb == "grpo_step":
                 self.updates.append(connection)
-            elif verb == "sample" and self.updates:
-                self.waiting.append(connection)
-            elif verb == "sample":
-                self._admit(connection)
             else:
-                connection.finish(R1Error(f"the backend does not know the request {verb}; are the versions equal?"))
-
-    def _admit(self, connection: Connection) -> None:
-        if connection.cancelled.is_set():
-            return
-        self.client = connection
-        sampler = self.engine.sampler
-        if connection.request.get("background"):
-            self.engine.attach_evaluator()
-            sampler = self.engine.evaluator
-            if sampler.model is not self.engine.model:  # an evaluation of older weights has to end first
                 self.waiting.append(connection)
-                return self._advance(sampler)
+
+    def _admit_waiting(self) -> None:
+        """Starts what waits for sampling, but no evaluation beside one that still runs on older weights."""
+        engine = self.engine
+        for _ in range(len(self.waiting)):
+            connection = self.waiting.popleft()
+            background = bool(connection.request.get("background"))
+            if background and engine.evaluator.model is not engine.model:
+                self.waiting.append(connection)
+            elif not connection.cancelled.is_set():
+                self._admit(connection, engine.evaluator if background else engine.sampler)
+
+    def _admit(self, connection: Connection, sampler: TorchSampler) -> None:
+        self.client = connection
+        job = None
         try:
             job = self.engine.plan(connection.request, None if connection.request["own"] else connection.body)
             for group in job.groups:
                 sampler.add(group)
-        except R1Error as error:
-            connection.finish(error)
-            return None
-        self.jobs[connection] = (job, sampler)
-        self.owners[job.number] = connection
-        return None
+        except Exception as error:
+            for group in job.groups if job else ():
+                sampler.cancel(group.key)
+            connection.finish(self._as_answer(error, "the request could not be sampled"))
+        else:
+            self.jobs[connection] = (job, sampler)
+            self.owners[job.number] = connection
 
     def _advance(self, sampler: TorchSampler) -> None:
         for group, samples in sampler.step():
@@ -207,27 +227,36 @@ class Server:
         def still_wanted() -> None:
             if connection.cancelled.is_set():
                 raise Cancelled
+            self.updating = True
 
         try:
             metrics = self.engine.grpo_step(connection.body, connection.request, still_wanted)
         except Cancelled:
             self._say("an update was cancelled: its client went away")
-        except R1Error as error:
+        except EngineLost as error:
             connection.finish(error)
-            self._say(f"update refused: {error}")
+            raise
         except Exception as error:
-            connection.finish(R1Error(f"the update failed ({type(error).__name__}: {error}); the backend stops"))
-            self._say(traceback.format_exc())
-            self.engine.unsaved = 0  # the weights are in doubt: the last saved step is the truth
-            raise R1Error("the update failed; the run stands at its last saved step") from error
+            connection.finish(self._as_answer(error, "the update failed"))
+            self._say(f"no update: {error}")
         else:
             for line in metrics_lines(metrics):
                 connection.send(line)
             connection.finish()
+        self.updating = False
+        connection.body = None  # a client that lingers must not keep its batch in memory
+
+    def _as_answer(self, error: Exception, what: str) -> R1Error:
+        """The error that a client gets; a defect of ours leaves its traceback in the log."""
+        if isinstance(error, R1Error):
+            return error
+        self._say(traceback.format_exc())
+        return R1Error(f"{what} ({type(error).__name__}: {error}); see {self.run.path}/serve.log")
 
     def _note(self, message: str) -> None:
         if self.client is not None:
             self.client.note(message)
 
     def _say(self, message: str) -> None:
-        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}", file=self.log or sys.stderr, flush=True)
+        with suppress(OSError):  # a full disk or a terminal that is gone must not end the service
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}", file=sys.stderr, flush=True)

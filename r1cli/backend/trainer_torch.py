@@ -69,7 +69,9 @@ class TorchTrainer:
         updates = list(split(len(rollouts), settings, step))
         if settings.kl and reference is None:
             raise InputError(f"kl {settings.kl} needs a reference model, got none; give one or set kl to 0")
-        sampled = settings.old_logprobs == "sampler" or (settings.old_logprobs == "auto" and stale)
+        # A correction is about what the trainer itself says of old samples: against the sampler it would always be 1.
+        uncorrected = settings.old_logprobs == "auto" and settings.correction == "none"
+        sampled = settings.old_logprobs == "sampler" or (uncorrected and stale)
         if batch.sampler is None and (sampled or settings.correction != "none"):
             why = "stale rollouts or old_logprobs 'sampler'" if sampled else f"correction {settings.correction!r}"
             raise InputError(f"the rollouts carry no log-probs of their sampler; expected for {why}: sample them again")

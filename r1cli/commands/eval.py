@@ -44,11 +44,11 @@ def eval_(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Evaluate: pass@1 from k samples, unbiased pass@k and cons@k, one record a task.
+    """Measure pass@1, unbiased pass@k and cons@k: one record a task.
 
     Samples a checkpoint on questions with known answers and judges them by --accuracy's rules (temperature 0.6 and
-    top-p 0.95, the paper's, unless set), or with - aggregates judged rollouts from standard input. The standard error is
-    over questions.
+    top-p 0.95, the paper's, unless set), or with - aggregates judged rollouts from standard input. The standard error
+    is over questions.
 
     \b
     Examples:
@@ -112,7 +112,8 @@ def _describe(summary: dict[str, Any], k: int) -> str:
     parts.append(f"format {summary['format']:.3f}")
     if "tokens" in summary:
         parts.append(f"{summary['tokens']:.1f} tokens")
-    parts += [f"{name.replace('_', ' ')} {summary[name]:.1%}" for name in ("no_answer", "truncated", "failed") if summary[name]]
+    shares = [name for name in ("no_answer", "truncated", "failed") if summary[name]]
+    parts += [f"{name.replace('_', ' ')} {summary[name]:.1%}" for name in shares]
     return f"{summary['task'] or 'questions'}: {summary['items']} questions x {k}: {', '.join(parts)}"
 
 

@@ -15,7 +15,9 @@ def export(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Copy a step's model to a plain Hugging Face folder, without the trainer's state.
+    """Copy a step's model to a plain Hugging Face folder.
+
+    The trainer's state stays behind.
 
     \b
     Examples:

@@ -97,11 +97,12 @@ def grpo_step(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Update the policy that sampled the rollouts: one GRPO iteration, metrics out.
+    """Update the policy by one GRPO iteration: metrics out.
 
-    Reads rewarded rollouts to their end and refuses, with exit code 2 and no update, a batch from which rollouts are
-    missing, that is stale, or that belongs to another run. A batch that was applied before gives its stored metrics and
-    trains nothing. What you don't set comes from run.json, else from the paper.
+    The policy is the run that sampled the rollouts. Reads them to their end and refuses, with exit code 2 and no
+    update, a batch from which rollouts are missing, that is stale, or that belongs to another run. A batch that was
+    applied before gives its stored metrics and trains nothing. What you don't set comes from run.json, else from the
+    paper.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ def init(
         typer.Option(metavar="NAME|FILE", help="What to draw questions from: sum, or a JSONL file of prompts."),
     ] = None,
     template: options.Template = None,
-    seed: options.Seed = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the questions and of the samples.")] = 0,
     total_steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Length of the learning-rate schedule, in updates.")
     ] = None,
@@ -55,6 +55,8 @@ def init(
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder} has no {name}; expected a model folder in Hugging Face format")
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{folder} has no weights (model.safetensors, whole or in shards); other formats are not read")
     suits = folder / "r1.json"
     defaults = json.loads(suits.read_text()).get("defaults", {}) if suits.is_file() else {}
     task = task or defaults.pop("task", None)
@@ -65,8 +67,9 @@ def init(
     if task in sources.TASKS:
         source = {"task": task}
     elif task is not None:
-        for _ in sources.read_prompts([Path(task)]):  # a bad file is found now and not at the first step
-            continue
+        if not Path(task).is_file():
+            raise InputError(f"no task {task}: expected {', '.join(sources.TASKS)} or a JSONL file of prompts")
+        sources.load(Path(task))  # a bad file is found now and not at the first step
         source = {"file": str(Path(task).resolve())}
     if total_steps is not None:
         defaults.setdefault("grpo", {})["total_steps"] = total_steps

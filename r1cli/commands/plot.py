@@ -45,7 +45,9 @@ def plot(
             file = path / "metrics.jsonl" if path.is_dir() else path
             records = [line.record for line in stream.read([file])]
             for name in metric or DEFAULT:
-                points = [(at, value) for at, value in ((r.get("step"), find(r, name)) for r in records) if _both(at, value)]
+                points = [
+                    (at, value) for at, value in ((r.get("step"), find(r, name)) for r in records) if _both(at, value)
+                ]
                 if points:
                     title = f"{name}  ({path})" if len(source) > 1 else name
                     out.write(("\n".join(curve(title, points, width, height, blocks)) + "\n\n").encode())

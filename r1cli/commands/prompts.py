@@ -12,7 +12,8 @@ def prompts(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A generated task (sum), a JSONL file, or -.")],
     split: Annotated[options.Split, typer.Option(help="Which questions of a generated task.")] = "train",
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="At most N prompts (a generated task has no end: 32).")
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=0, help="At most N prompts (a generated task has no end: 32)."),
     ] = None,
     skip: Annotated[int, typer.Option(metavar="N", min=0, help="Pass over the first N.")] = 0,
     shuffle: Annotated[
@@ -24,7 +25,9 @@ def prompts(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Write prompt records: generated questions, or a file's, checked and with ids.
+    """Write prompt records: generated questions, or a file's.
+
+    A file's records are checked, get an `id` where they have none, and lose what a rollout added to them.
 
     \b
     Examples:
@@ -35,6 +38,8 @@ def prompts(
     import itertools
     import random
 
+    import orjson
+
     from r1cli.errors import InputError
     from r1cli.prompts import sources
     from r1cli.stream import Writer
@@ -43,16 +48,17 @@ def prompts(
         if shuffle:
             raise InputError(f"--shuffle is for files; the questions of {source} are drawn at random by --seed")
         count = 32 if limit is None else limit
-        found = (sources.generate(source, seed, index, split) for index in range(skip, skip + count))
+        made = (sources.generate(source, seed, index, split) for index in range(skip, skip + count))
+        found = (orjson.dumps(record) + b"\n" for record in made)
     else:
         if split != "train":
             raise InputError("--split is for generated tasks; a file is one split")
-        read = (record for record, _ in sources.read_prompts([Path(source)], skip_bad=skip_bad))
+        read = sources.read_lines([Path(source)], skip_bad=skip_bad)
         if shuffle:
             held = list(read)
             random.Random(seed).shuffle(held)
             read = iter(held)
         found = itertools.islice(read, skip, None if limit is None else skip + limit)
     with Writer(output) as out:
-        for record in found:
-            out.record(record)
+        for line in found:
+            out.write(line)

@@ -38,14 +38,15 @@ def reward(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Judge completions: adds `rewards`, their weighted sum `reward`, and `reward_info` with the reasons.
+    """Judge completions: adds rewards, their sum and the reasons.
 
+    Writes `rewards`, their weighted sum `reward`, and `reward_info` with the reason of each.
     Reads rollouts, or any records with a `completion` (and an `answer`). A reward that does not apply is left out of
     the sum; one that failed makes the sum null, never 0. Everything else in the record passes through as it came.
 
     \b
     Examples:
-      r1 sample ckpt | r1 reward --format --accuracy --weight format=0.2 | r1 grpo-step
+      r1 sample ckpt | r1 reward --format --accuracy --weight format=0.3 | r1 grpo-step
       r1 reward --accuracy --language en < rollouts.jsonl | jq -c 'select(.reward > 1)'
     """
     ui.setup("reward", quiet, verbose)
@@ -54,6 +55,7 @@ def reward(
     from r1cli import rewards, stream
     from r1cli.errors import InputError
     from r1cli.records import REWARD_KEYS, need
+    from r1cli.rewards.language import scripts_of
     from r1cli.rewards.summary import Summary
 
     chosen = {"accuracy": accuracy, "format": format_, "language": language is not None}
@@ -62,6 +64,8 @@ def reward(
         raise InputError("nothing to judge by: name at least one of --accuracy, --format, --language")
     weights = _weights(weight or [], names)
     rewards.check_weights(weights)
+    if language not in (None, "auto"):
+        scripts_of(language)  # before anything is read: a file name may have been taken for the language
     settings = rewards.Options(
         lenient=lenient, format_shape=format_shape, language=language or "auto", language_detector=language_detector
     )
@@ -77,12 +81,11 @@ def reward(
                     raise InputError(f"{line.where}: {error}") from None
                 summary.bad += 1
                 continue
-            if record.keys().isdisjoint(REWARD_KEYS):
-                # Spliced on, so that what came in leaves byte for byte as it came.
-                body = line.raw.rstrip()[:-1]
-                out.write(body + (b"," if record else b"") + orjson.dumps(verdict)[1:] + b"\n")
-            else:
-                out.record({**record, **verdict})
+            # Spliced on, so that what came in leaves byte for byte as it came.
+            kept = record.keys().isdisjoint(REWARD_KEYS)
+            body = (line.raw if kept else stream.without(line.raw, REWARD_KEYS)).rstrip()[:-1]
+            comma = b"" if record.keys() <= set(REWARD_KEYS) else b","
+            out.write(body + comma + orjson.dumps(verdict)[1:] + b"\n")
             summary.add(record, verdict)
     for warning in summary.warnings():
         ui.warn(warning)

@@ -14,7 +14,9 @@ def rollback(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Make an older step the current one; later steps are removed, their metrics kept in metrics.lost.jsonl.
+    """Make an older step the current one.
+
+    Later steps are removed, their metrics kept in metrics.lost.jsonl.
 
     \b
     Example:

@@ -36,10 +36,11 @@ def sample(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Sample groups of completions: rollouts with token ids, log-probabilities and the policy they came from.
+    """Sample groups of completions with their log-probabilities.
 
-    A run draws its own next questions; prompts are read only from files that are named, or from - . The same command
-    at the same step gives the same rollouts; the questions move on when r1 grpo-step has used them.
+    Each rollout carries its token ids and the policy that it came from. A run draws its own next questions; prompts are
+    read only from files that are named, or from - . The same command at the same step gives the same rollouts; the
+    questions move on when r1 grpo-step has used them.
 
     \b
     Examples:

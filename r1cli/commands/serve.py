@@ -23,10 +23,10 @@ def serve(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Keep a run's model, optimizer and sampler in memory, so that commands on it start at once.
+    """Keep a run in memory, so that commands on it start at once.
 
-    While a run is served, r1 sample, r1 eval and r1 grpo-step on it are thin clients of the backend; nothing about
-    them changes. What it says goes to RUN/serve.log when detached.
+    The backend holds model, optimizer and sampler. While a run is served, r1 sample, r1 eval and r1 grpo-step on it
+    are thin clients of the backend; nothing about them changes. What it says goes to RUN/serve.log when detached.
 
     \b
     Examples:

@@ -21,9 +21,10 @@ def show(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Show rollouts to a person: question, thinking, answer, verdicts. For prompts and metrics, their fields.
+    """Show rollouts to a person: question, thinking, verdicts.
 
-    Text for people, not records: it ends a pipe. Colours on a terminal only.
+    Of prompts and metrics it shows the fields. Text for people, not records: it ends a pipe. Colours on a terminal
+    only.
 
     \b
     Examples:
@@ -90,7 +91,8 @@ def _headline(record: dict[str, Any]) -> str:
     parts = [record.get("id", "?")]
     group, policy = record.get("group"), record.get("policy")
     if isinstance(group, dict):
-        parts.append(f"sample {group.get('index')} of {group.get('size')}")
+        index = group.get("index")
+        parts.append(f"sample {index + 1 if isinstance(index, int) else index} of {group.get('size')}")
     if isinstance(policy, dict):
         parts.append(f"step {policy.get('step')}")
     if isinstance(record.get("completion_ids"), list):

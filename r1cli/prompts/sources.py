@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import orjson
+
 from r1cli import stream
 from r1cli.errors import InputError
-from r1cli.records import Record, as_prompt, unique_ids
+from r1cli.records import RESERVED, Record, as_prompt, unique_ids
 
 TASKS = ("sum",)
 
@@ -26,8 +28,27 @@ def generate(task: str, seed: int, index: int, split: str) -> Record:
 
 def read_prompts(files: list[Path], *, skip_bad: bool = False) -> Iterator[tuple[Record, str]]:
     """Yields the checked prompt records of JSONL files with their `file:line`."""
-    for line in stream.read(files, skip_bad=skip_bad):
-        yield as_prompt(line.record, line.where), line.where
+    for line in stream.read(files, check=as_prompt, skip_bad=skip_bad):
+        yield line.record, line.where
+
+
+def read_lines(files: list[Path], *, skip_bad: bool = False) -> Iterator[bytes]:
+    """Yields the checked prompts of JSONL files as lines: the user's keys byte for byte, and an id in front
+    where there was none.
+    """
+    for line in stream.read(files, check=as_prompt, skip_bad=skip_bad):
+        body = stream.without(line.raw, RESERVED)
+        if "id" not in stream.parse(body, line.where):
+            body = orjson.dumps({"id": line.record["id"]})[:-1] + b"," + body[1:]
+        yield body + b"\n"
+
+
+def load(path: Path) -> list[Record]:
+    """The prompts of a run's file; raises InputError when it cannot be read, holds none, or has an id twice."""
+    try:
+        return _load(str(path), path.stat().st_mtime_ns)
+    except OSError as error:
+        raise InputError(f"cannot read the run's prompts {path}: {error.strerror}") from None
 
 
 @lru_cache(maxsize=4)
@@ -40,8 +61,9 @@ def _load(path: str, modified: int) -> list[Record]:
 
 
 def draw(source: dict[str, str], seed: int, start: int, count: int, split: str) -> list[Record]:
-    """Questions start .. start+count-1 of a run's source: `{"task": NAME}`, or `{"file": PATH}` in a new order each epoch.
+    """Questions start .. start+count-1 of a run's source.
 
+    A source is `{"task": NAME}`, or `{"file": PATH}`, whose prompts come in a new order each epoch.
     Raises InputError when a file source is asked for a held-out split that it does not have.
     """
     if "task" in source:
@@ -49,10 +71,7 @@ def draw(source: dict[str, str], seed: int, start: int, count: int, split: str) 
     path = Path(source["file"])
     if split != "train":
         raise InputError(f"the run's questions come from {path}, which has no {split} split; name a file of prompts")
-    try:
-        prompts = _load(str(path), path.stat().st_mtime_ns)
-    except OSError as error:
-        raise InputError(f"cannot read the run's prompts {path}: {error.strerror}") from None
+    prompts = load(path)
     drawn: list[Record] = []
     for index in range(start, start + count):
         epoch, place = divmod(index, len(prompts))

@@ -1,7 +1,7 @@
 """Prompt templates: how a question becomes the text that the policy continues.
 
-`r1-zero` is the paper's plain-text template, `chat` the checkpoint's own chat template, `raw` the question as it is; a file
-with `{prompt}` in it is a template of the user's. Tokenizing is the backend's business.
+`r1-zero` is the paper's plain-text template, `chat` the checkpoint's own chat template, `raw` the question as it is; a
+file with `{prompt}` in it is a template of the user's. Tokenizing is the backend's business.
 """
 
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from r1cli.errors import InputError
 
-# DeepSeek-R1, table 1. No full stop after the question (the paper's table ends its own sentence there) and no space after
-# "Assistant:": byte-level tokenizers put the space into the first generated token.
+# DeepSeek-R1, table 1. No full stop after the question (the paper's table ends its own sentence there) and no space
+# after "Assistant:": byte-level tokenizers put the space into the first generated token.
 R1_ZERO = (
     "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. "
     "The assistant first thinks about the reasoning process in the mind and then provides the user with the answer. "
@@ -45,7 +45,7 @@ def load(name: str) -> str:
 def render(template: str, prompt: dict[str, Any], tokenizer: ChatTokenizer, where: str) -> tuple[str, bool]:
     """The prompt's text, and whether the tokenizer is to add its special tokens (a chat template writes its own).
 
-    Raises InputError for messages in a plain-text template of more than one turn, or a checkpoint without chat template.
+    Raises InputError for several messages in a plain-text template, or for a checkpoint without a chat template.
     """
     messages = prompt.get("messages")
     if template == "chat":

@@ -24,16 +24,16 @@ class Mix:
     """Shares and error rates of the corpus; shares within one tuple are relative weights."""
 
     template: float = 0.5  # documents in the R1-Zero template, the others are plain questions
-    direct: float = 0.65
-    chains: tuple[float, ...] = (0.15, 0.09, 0.07, 0.04)  # en, zh, mix, check
-    direct_right: float = 0.40
-    direct_forms: tuple[float, ...] = (0.60, 0.37, 0.03)  # tagged, bare text, tagged after an empty thought
-    step_errors: tuple[float, ...] = (0.10, 0.04)  # en, zh
+    direct: float = 0.70
+    chains: tuple[float, ...] = (0.13, 0.08, 0.06, 0.03)  # en, zh, mix, check
+    direct_right: float = 0.30
+    direct_forms: tuple[float, ...] = (0.62, 0.365, 0.015)  # tagged, bare text, tagged after an empty thought
+    step_errors: tuple[float, ...] = (0.06, 0.03)  # en, zh
     repaired: float = 0.30  # wrong steps that are put right at once
-    slip: float = 0.04  # chains whose final answer is not the value they reached
+    slip: float = 0.03  # chains whose final answer is not the value they reached
     switch: float = 0.35  # chance of changing language before a step, in mix
     # clean, no think tags, no <think>, words between the tags, no </think>, no <answer>, answer in the thought, plain
-    containers: tuple[float, ...] = (0.22, 0.20, 0.08, 0.10, 0.10, 0.10, 0.05, 0.15)
+    containers: tuple[float, ...] = (0.30, 0.05, 0.04, 0.05, 0.18, 0.18, 0.08, 0.12)
 
 
 def number(value: int, language: str) -> str:

@@ -38,7 +38,7 @@ DEFAULTS = {
     "template": "r1-zero",
     "sample": {"questions": 8, "group": 16, "temperature": 1.0, "max_tokens": 96},
     "grpo": {
-        "lr": 3e-4,
+        "lr": 4e-4,
         "scale": "none",
         "normalize": "token",
         "kl": 0.0,
@@ -51,7 +51,7 @@ DEFAULTS = {
         "total_steps": 60,
         "lr_min_ratio": 0.1,
     },
-    "reward": {"accuracy": 1.0, "format": 0.2},
+    "reward": {"accuracy": 1.0, "format": 0.3},
     "eval": {"temperature": 0.6, "top_p": 0.95, "samples": 16, "questions": 200},
 }
 
@@ -61,7 +61,7 @@ class Recipe:
     """How the base is trained; the corpus has its own settings (corpus.Mix)."""
 
     seed: int = 0
-    steps: int = 2000
+    steps: int = 2600
     documents: int = 64
     lr: float = 4e-3
     lr_min_ratio: float = 0.05

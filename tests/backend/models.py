@@ -1,4 +1,4 @@
-"""Random small Hugging Face checkpoints for the tests: Qwen2, Qwen3 and Llama shapes, with a real byte-level BPE tokenizer."""
+"""Random small Hugging Face checkpoints: Qwen2, Qwen3 and Llama shapes, with a real byte-level BPE tokenizer."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, Qwen2Config, Qwen3Config
 
 BOS, EOS, TURN = "<|begin|>", "<|end|>", "<|turn|>"
-CORPUS = ["Let me think: 12 + 30 = 42.", "<think> first, then second </think>", "<answer> 42 </answer>", "naïve café, déjà vu ",
-          "The quick brown fox jumps over the lazy dog; 0123456789."] * 4
+CORPUS = [
+    "Let me think: 12 + 30 = 42.",
+    "<think> first, then second </think>",
+    "<answer> 42 </answer>",
+    "naïve café, déjà vu ",
+    "The quick brown fox jumps over the lazy dog; 0123456789.",
+] * 4
 VOCABULARY = 320
 
 
@@ -34,7 +39,7 @@ def config(kind: str, **changes: Any) -> Qwen2Config | Qwen3Config | LlamaConfig
 
 
 def write_tokenizer(folder: Path, *, bos: bool = False) -> None:
-    """Trains a byte-level BPE and writes tokenizer.json; with `bos`, its post-processor puts one in front, as Llama 3's does."""
+    """Trains a byte-level BPE and writes its files; with `bos`, its post-processor puts one in front, as Llama 3's."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -57,12 +62,19 @@ def write_tokenizer(folder: Path, *, bos: bool = False) -> None:
 
 
 def write_checkpoint(
-    folder: Path, kind: str, *, seed: int = 0, shard: str | None = None, bos: bool = False, scale: float = 3.0, **changes: Any
+    folder: Path,
+    kind: str,
+    *,
+    seed: int = 0,
+    shard: str | None = None,
+    bos: bool = False,
+    scale: float = 3.0,
+    **changes: Any,
 ) -> PreTrainedModel:
     """Writes a random checkpoint and returns Hugging Face's fp32 model of it, the oracle.
 
-    `scale` multiplies the weight matrices: freshly initialised ones give nearly uniform logits, with which a wrong attention
-    pattern would go unnoticed. `shard` is the size of a shard ("40KB").
+    `scale` multiplies the weight matrices: freshly initialised ones give nearly uniform logits, with which a wrong
+    attention pattern would go unnoticed. `shard` is the size of a shard ("40KB").
     """
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config(kind, **changes), dtype=torch.float32).eval()

@@ -10,9 +10,20 @@ from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError
 
 TEXTS = [
-    "", " ", "Let me think: 12 + 30 = 42.", "naïve café, déjà vu ", "日本語のテキストと emoji 🎉👩‍🚀", "tabs\tand\n\n\nnew lines \r\n end",
-    f"{models.TURN}user\nWhat?{models.EOS}", "<think> first </think>\n<answer> 42 </answer>", "a" * 300, "\x00\x7f\u200b", "  leading",
-    f"{models.BOS}written out", "f(x) = x**2  # don't", "1234567890.0987654321",
+    "",
+    " ",
+    "Let me think: 12 + 30 = 42.",
+    "naïve café, déjà vu ",
+    "日本語のテキストと emoji 🎉👩‍🚀",
+    "tabs\tand\n\n\nnew lines \r\n end",
+    f"{models.TURN}user\nWhat?{models.EOS}",
+    "<think> first </think>\n<answer> 42 </answer>",
+    "a" * 300,
+    "\x00\x7f\u200b",
+    "  leading",
+    f"{models.BOS}written out",
+    "f(x) = x**2  # don't",
+    "1234567890.0987654321",
 ]
 CHAT = [
     {"role": "system", "content": "Be brief. <b>&amp;</b>"},
@@ -26,7 +37,9 @@ TEMPLATE = """{%- if messages[0]['role'] == 'system' %}
 {%- for message in messages %}
     {%- if message.role == 'system' %}{% continue %}{% endif %}
     {%- if message.role == 'assistant' %}
-        {%- generation %}{{- '<|turn|>assistant\\n' + message.content.split('</think>')[-1] + eos_token }}{% endgeneration %}
+        {%- generation %}
+            {{- '<|turn|>assistant\\n' + message.content.split('</think>')[-1] + eos_token }}
+        {%- endgeneration %}
     {%- else %}
     {{ '<|turn|>' + message.role }}
     {{ message | tojson }}
@@ -52,7 +65,7 @@ def change(folder, **settings):
 
 
 def test_encode_and_decode_equal_transformers(folder):
-    """Special tokens in the text, bytes outside ASCII, white space, and the post-processor's beginning-of-text token."""
+    """Special tokens in the text, bytes outside ASCII, white space, the post-processor's beginning-of-text token."""
     ours, theirs = Tokenizer.load(folder), AutoTokenizer.from_pretrained(folder)
     for text in TEXTS:
         for add_special in (False, True):
@@ -115,7 +128,7 @@ def test_chat_template_equals_transformers(tmp_path, place, prompt):
     ],
 )
 def test_chat_templates_that_fail(tmp_path, template, message):
-    """None, one that refuses the messages, one that does not parse, one that reaches out of the sandbox: one line each."""
+    """None, one that refuses the messages, one that does not parse, one that leaves the sandbox: one line each."""
     models.write_tokenizer(tmp_path)
     if template:
         change(tmp_path, chat_template=template)

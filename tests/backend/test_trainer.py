@@ -8,6 +8,8 @@ import torch
 from trainer_oracle import CONFIGS, distance, gradients, hf_logprobs, make_pair, make_rollouts, naive_loss
 
 from r1cli.algorithms.settings import GrpoSettings
+from r1cli.backend import trainer_torch
+from r1cli.backend.logprobs import token_logprobs
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import InputError, R1Error
 
@@ -110,6 +112,32 @@ def test_equal_rewards_give_exactly_zero_gradient_and_still_metrics():
     metrics = trainer.grpo_step(rollouts, FREE, reference=None, stale=False, step=0)[0]
     assert metrics["grad_norm"] == 0 and metrics["zero_variance"] == 1 and metrics["loss"] == 0
     assert metrics["logprob_gap_max"] < 1e-5 and metrics["entropy"] > 0 and trainer.optimizer.steps == 1
+
+
+def test_groups_without_signal_run_forward_only(monkeypatch):
+    """Protects the saving: two thirds of the work of an equal group, whose metrics are still wanted."""
+    theirs, ours = make_pair()
+    rollouts = [dataclasses.replace(r, reward=1.0 if r.group else r.reward) for r in make_rollouts(theirs)]
+    trainer, seen = TorchTrainer(ours), []
+
+    def spy(model, micro, temperatures):
+        seen.append((torch.is_grad_enabled(), {rollouts[row].group for row in micro.sequences}))
+        return token_logprobs(model, micro, temperatures)
+
+    monkeypatch.setattr(trainer_torch, "token_logprobs", spy)
+    found = trainer.grpo_step(rollouts, FREE, reference=None, stale=False, step=0)[0]
+    assert seen == [(True, {0}), (False, {1, 2})]
+    assert found["tokens"] == sum(len(r.completion_ids) for r in rollouts)
+
+
+def test_clipping_bounds_what_adam_sees_but_not_what_is_reported():
+    theirs, ours = make_pair()
+    trainer = TorchTrainer(ours)
+    settings = dataclasses.replace(FREE, grad_clip=1e-3)
+    found = trainer.grpo_step(make_rollouts(theirs), settings, reference=None, stale=False, step=0)[0]
+    moments = torch.cat([value.flatten() for value in trainer.optimizer.first.values()])
+    assert found["grad_norm"] > 0.01
+    assert moments.norm().item() / (1 - settings.beta1) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_a_zero_gradient_still_steps_momentum():

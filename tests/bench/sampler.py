@@ -1,8 +1,8 @@
-"""Times our sampler against Hugging Face's generate on one random model of 3 million parameters; a JSON object on stdout.
+"""Times our sampler against Hugging Face's generate on a random model of 3 million parameters; a JSON object on stdout.
 
-Both sides sample the same groups at temperature 1 in this process, in turn, at one thread unless told otherwise; what counts is
-process CPU time, which other work on the machine disturbs less than wall time. `fixed` forbids the end token; `ragged` makes every
-token an end with a chance of about 1 in 64. Ours also returns log-probabilities, Hugging Face's does not.
+Both sides sample the same groups at temperature 1 in this process, in turn, at one thread unless told otherwise; what
+counts is process CPU time, which other work on the machine disturbs less than wall time. `fixed` forbids the end token;
+`ragged` makes every token an end with a chance of about 1 in 64. Ours also returns log-probabilities.
 """
 
 import argparse
@@ -40,7 +40,10 @@ def build() -> tuple[Qwen2ForCausalLM, Transformer]:
     return theirs, ours
 
 
-def run_ours(model: Transformer, prompts: list[list[int]], ends: list[int], arguments: argparse.Namespace, seed: int) -> int:
+def run_ours(
+    model: Transformer, prompts: list[list[int]], ends: list[int], arguments: argparse.Namespace, seed: int
+) -> int:
+    """One batch by our sampler; returns the number of tokens it made."""
     sampler = TorchSampler(model, EndTokens(*ends), slots=arguments.slots)
     params = SamplingParams(max_tokens=arguments.tokens)
     for number, prompt in enumerate(prompts):
@@ -52,7 +55,10 @@ def run_ours(model: Transformer, prompts: list[list[int]], ends: list[int], argu
     return made
 
 
-def run_theirs(model: Qwen2ForCausalLM, prompts: list[list[int]], ends: list[int], arguments: argparse.Namespace, seed: int) -> int:
+def run_theirs(
+    model: Qwen2ForCausalLM, prompts: list[list[int]], ends: list[int], arguments: argparse.Namespace, seed: int
+) -> int:
+    """One batch by generate; returns the number of tokens up to each sample's end."""
     torch.manual_seed(seed)
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
@@ -78,7 +84,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     theirs, ours = build()
-    prompts = [[3 + (37 * number + 11 * place) % 300 for place in range(33 + number % 6)] for number in range(arguments.questions)]
+    lengths = [33 + number % 6 for number in range(arguments.questions)]
+    prompts = [[3 + (37 * number + 11 * place) % 300 for place in range(size)] for number, size in enumerate(lengths)]
     report: dict[str, object] = {**vars(arguments), "parameters": sum(p.numel() for p in ours.parameters())}
     for case, ends in (("fixed", []), ("ragged", [50, 100, 150, 200, 250])):
         speeds: dict[str, list[float]] = {"ours": [], "hugging_face": []}

@@ -27,6 +27,15 @@ FIRST = {"id": "sum-train-0-0", "prompt": "Ann 4, Bob 6, Cat 1, Dan 8. Total?", 
 SHORT = Recipe(seed=5, steps=3, documents=16)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The recipe promises the same bytes for one thread only."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def record() -> dict:
     return json.loads((CHECKPOINT / "r1.json").read_text())

@@ -1,0 +1,112 @@
+"""What a run remembers of its past: the state committed with a step, and metrics.jsonl, which has to agree with it.
+
+The state is the truth. metrics.jsonl is for people and programs to read, and is put right after a crash.
+"""
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from r1cli.atomic import replace_file
+from r1cli.errors import InputError
+from r1cli.records import digest
+
+REMEMBERED = 64  # iterations whose batches and versions a run remembers, for retries and for --max-staleness
+OUTCOME = ("step", "loss", "grad_norm", "lr", "reward", "kl")
+
+
+@dataclass(slots=True)
+class State:
+    """What is committed with a step: both clocks, the question cursor, and what has been applied.
+
+    `step` counts optimizer updates, `iteration` counts grpo-step calls. `version` is a hash chain over the updates, so
+    that rollouts of a history that was rolled back are not mistaken for current ones. `references` are the steps that
+    have been the KL reference, the last one being it.
+    """
+
+    step: int = 0
+    iteration: int = 0
+    cursor: int = 0
+    version: str = ""
+    references: list[int] = field(default_factory=lambda: [0])
+    applied: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def reference(self) -> int:
+        """The step that is the KL reference."""
+        return self.references[-1]
+
+    def find_applied(self, batches: set[str]) -> list[dict[str, Any]] | None:
+        """The stored metrics of an update that used exactly these batches; InputError when it used only some."""
+        for entry in self.applied:
+            known = set(entry["batches"])
+            if known == batches:
+                return entry["metrics"]
+            if known & batches:
+                twice = ", ".join(sorted(known & batches))
+                raise InputError(f"batch {twice} was applied at step {entry['metrics'][-1]['step']}; drop its rollouts")
+        return None
+
+    def advance(
+        self, batches: list[str], metrics: list[dict[str, Any]], *, cursor: int, refreshed: bool = False
+    ) -> "State":
+        """The state after an iteration that applied these batches and wrote these metrics."""
+        here = {"iteration": self.iteration, "step": self.step, "version": self.version}
+        step = metrics[-1]["step"]
+        # The numbers of the update tell one history from another that applied the same batch with other settings.
+        outcome = [[record.get(key) for key in OUTCOME] for record in metrics]
+        return State(
+            step=step,
+            iteration=self.iteration + 1,
+            cursor=cursor,
+            version=digest(self.version, sorted(batches), outcome),
+            references=[*self.references, step] if refreshed else self.references,
+            applied=[*self.applied, {"batches": sorted(batches), "metrics": metrics}][-REMEMBERED:],
+            history=[*self.history, here][-REMEMBERED:],
+        )
+
+
+def append_metrics(run: Path, metrics: list[dict[str, Any]]) -> None:
+    """Appends update records to metrics.jsonl, all of them or none; raises OSError."""
+    path = run / "metrics.jsonl"
+    data = b"".join(orjson.dumps(record) + b"\n" for record in metrics)
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with suppress(OSError):
+                file.truncate(size)
+            raise
+
+
+def repair_metrics(run: Path, state: State) -> None:
+    """Makes metrics.jsonl agree with a state after a crash.
+
+    Updates that were lost with the crash are moved to metrics.lost.jsonl; those saved but not yet listed are added.
+    """
+    path = run / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    kept, lost, listed = [], [], 0
+    for line in lines:
+        try:
+            step = int(orjson.loads(line)["step"])
+        except (ValueError, KeyError, TypeError):
+            lost.append(line)  # torn by the crash
+            continue
+        (kept if step <= state.step else lost).append(line)
+        listed = max(listed, step) if step <= state.step else listed
+    known = [record for entry in state.applied for record in entry["metrics"] if listed < record["step"]]
+    if not lost and not known:
+        return
+    if lost:
+        with (run / "metrics.lost.jsonl").open("ab") as file:
+            file.write(b"".join(line.rstrip(b"\n") + b"\n" for line in lost))
+    replace_file(path, b"".join(kept + [orjson.dumps(record) + b"\n" for record in known]))

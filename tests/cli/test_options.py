@@ -1,0 +1,118 @@
+"""The options of all commands: held against the settings they set, and against each other."""
+
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+import typer
+
+from r1cli import options
+from r1cli.algorithms.settings import CHOICES, GrpoSettings
+from r1cli.app import COMMANDS, build
+from r1cli.prompts.sources import TASKS
+from r1cli.rewards import REWARDS
+from r1cli.rewards.verdict import SHAPES
+
+# Options of grpo-step that say what to do with the run and not how to compute the update.
+ABOUT_THE_RUN = {
+    "run", "files", "max_staleness", "allow_partial", "keep", "save_every", "refresh_reference", "output", "device",
+    "threads", "quiet", "verbose",
+}  # fmt: skip
+
+# serve --stop is the field's word for ending a server, sample --stop TEXT the field's word for stop strings.
+TWO_MEANINGS = {"--stop"}
+
+
+def parameters(command):
+    """A command's parameters by the name of their Python argument; --help itself is left out."""
+    group = typer.main.get_command(build(COMMANDS))
+    return {parameter.name: parameter for parameter in group.commands[command].params if parameter.name != "help"}
+
+
+def spelled(parameter):
+    return {name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("-")}
+
+
+def value_kind(parameter):
+    """int, float, bool, choice, path or string: the parser has several types for some of them."""
+    name = type(parameter.type).__name__.lower()
+    return next(kind for kind in ("int", "float", "bool", "choice", "path", "string") if kind in name)
+
+
+def test_choices_equal_the_registries():
+    """options.py may import nothing heavy, so its choices are written out: here they meet what they stand for."""
+    literals = {
+        "loss": options.Loss, "normalize": options.Normalize, "scale": options.Scale, "baseline": options.Baseline,
+        "kl_estimator": options.KlEstimator, "correction": options.Correction, "decay": options.Decay,
+        "old_logprobs": options.OldLogprobs,
+    }  # fmt: skip
+    assert {name: get_args(literal) for name, literal in literals.items()} == CHOICES
+    assert get_args(options.Shape) == SHAPES
+
+
+def test_every_setting_is_an_option_and_every_option_a_setting():
+    """A setting that cannot be set, or an option that nobody reads, is a mistake."""
+    assert set(parameters("grpo-step")) - ABOUT_THE_RUN == {field.name for field in fields(GrpoSettings)}
+    assert set(parameters("grpo-step")) >= ABOUT_THE_RUN
+
+
+def test_options_of_settings_have_their_type_and_no_default():
+    """None means: not asked, so run.json decides; a default here would silently win over it."""
+    found = parameters("grpo-step")
+    for field in fields(GrpoSettings):
+        types = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
+        expected = "choice" if field.name in CHOICES else types[0].__name__
+        assert (value_kind(found[field.name]), found[field.name].default) == (expected, None), field.name
+
+
+def test_rewards_are_options():
+    """Each reward has a flag of its name."""
+    spelt = {name for parameter in parameters("reward").values() for name in spelled(parameter)}
+    assert {f"--{name}" for name in REWARDS} <= spelt
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_help_and_is_spelled_once(command):
+    """Help for each; values have a metavar or choices; short options only those that mean the same everywhere."""
+    seen = set()
+    for parameter in parameters(command).values():
+        assert parameter.help and parameter.help.strip() == parameter.help, parameter.name
+        assert parameter.help.endswith((".", "off")), parameter.name
+        assert not spelled(parameter) & seen, parameter.name
+        seen |= spelled(parameter)
+    assert {name for name in seen if not name.startswith("--")} <= {"-o", "-n", "-q", "-v", "-k", "-f", "-m"}
+    if command != "plot":
+        assert {"--quiet", "--verbose", "-q", "-v"} <= seen
+
+
+def test_same_name_means_the_same_everywhere():
+    """One name, one type, one spelling."""
+    first = {}
+    for command in COMMANDS:
+        for parameter in parameters(command).values():
+            for name in spelled(parameter) - TWO_MEANINGS:
+                meaning = value_kind(parameter), spelled(parameter), parameter.multiple
+                where, known = first.setdefault(name, (command, meaning))
+                assert meaning == known, f"{name} of {command} and {where}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(command):
+    """Each command's docstring shows how it is used, beginning with r1 and naming only options that exist."""
+    text = typer.main.get_command(build(COMMANDS)).commands[command].help
+    _, _, examples = text.partition("Example")
+    lines = [line.strip() for line in examples.splitlines()[1:] if line.strip()]
+    assert lines
+    for line in lines:
+        for part in line.partition("#")[0].split("|"):
+            words = part.split()
+            if words[0] == "r1":
+                known = {name for parameter in parameters(words[1]).values() for name in spelled(parameter)}
+                used = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
+                assert used <= known, line
+
+
+def test_tasks_are_named_in_the_help():
+    for command, name in (("prompts", "source"), ("init", "task")):
+        for task in TASKS:
+            assert task in parameters(command)[name].help

@@ -1,0 +1,198 @@
+"""What a person sees: tests through a real pseudo-terminal, as stdin, stdout or stderr."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+
+import pytest
+from conftest import ENVIRONMENT, R1, run_r1
+
+ROLLOUT = {
+    "id": "a", "prompt": "1 + 1", "answer": "2", "completion": "<think>hm</think><answer>2</answer>",
+    "rewards": {"accuracy": 1.0}, "reward": 1.0, "group": {"id": "g", "index": 1, "size": 4},
+    "policy": {"run": "r", "path": "p", "step": 3}, "completion_ids": [1, 2], "finish": "length",
+}  # fmt: skip
+TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"} | {"TERM": "xterm-256color"}
+
+
+def on_terminal(arguments, *, streams, stdin=b"", env=None):
+    """Runs r1 with the named streams on a pseudo-terminal; returns (exit code, what the terminal got, piped stdout)."""
+    master, slave = pty.openpty()
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(
+        [*R1, *map(str, arguments)],
+        **{name: slave if name in streams else other for name, other in piped.items()},
+        env=TERMINAL | (env or {}),
+        start_new_session=True,
+    )
+    os.close(slave)
+    if process.stdin:
+        process.stdin.write(stdin)
+        process.stdin.close()
+    seen, out, sources = b"", b"", [master, *([process.stdout] if process.stdout else [])]
+    deadline = time.monotonic() + 60
+    while sources:
+        ready, _, _ = select.select(sources, [], [], max(0, deadline - time.monotonic()))
+        assert ready, "r1 hangs"
+        for source in ready:
+            try:
+                data = os.read(source if source == master else source.fileno(), 1 << 16)
+            except OSError:  # a terminal whose other end is closed reads as an error
+                data = b""
+            if not data:
+                sources.remove(source)
+            elif source == master:
+                seen += data
+            else:
+                out += data
+    os.close(master)
+    return process.wait(timeout=20), seen.decode(), out
+
+
+SAMPLE = ["--questions", "8", "--group", "16"]
+
+
+def test_progress_on_a_terminal(served):
+    """One line that redraws itself and is gone at the end; the records are the same as without it."""
+    code, seen, out = on_terminal(["sample", served, *SAMPLE], streams={"stderr"})
+    assert code == 0
+    assert len(out.splitlines()) == 128
+    assert re.match(r"\r\x1b\[Kr1 sample: \d+ rollouts\r", seen)
+    assert "\n" not in seen
+    assert seen.endswith("\r\x1b[K")
+    assert out == run_r1("sample", served, *SAMPLE, check=0).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "env"), [(["-q"], {}), (["-v"], {}), ([], {"TERM": "dumb"})], ids=["quiet", "verbose", "dumb"]
+)
+def test_no_progress(served, options, env):
+    """Not a byte with -q, with -v (which is for logs) or on a dumb terminal."""
+    code, seen, out = on_terminal(["sample", served, *SAMPLE, *options], streams={"stderr"}, env=env)
+    assert (code, seen, len(out.splitlines())) == (0, "", 128)
+
+
+def test_no_progress_in_a_pipe(served):
+    assert run_r1("sample", served, *SAMPLE, check=0).stderr == b""
+
+
+def test_error_after_progress_stands_on_its_own_line(served):
+    """A progress line that is still drawn is erased before the message."""
+    record = json.dumps({"prompt": "1 + 1", "id": "a"})
+    code, seen, _ = on_terminal(["sample", served, "-", "--group", "x"], streams={"stderr"}, stdin=record.encode())
+    assert code == 2
+    assert seen == (
+        "r1 sample: invalid value for '--group': 'x' is not a valid int range; see r1 sample --help\r\n"
+    ).replace("int range", seen.partition("a valid ")[2].partition(";")[0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["reward", "--format"],
+        ["grpo-step"],
+        ["show"],
+        ["eval"],
+        ["eval", "-"],
+        ["sample", "RUN", "-"],
+        ["prompts", "-"],
+    ],
+)
+def test_terminal_with_nothing_to_read(served, arguments):
+    """Waiting for someone to type JSON is never what was meant."""
+    arguments = [str(served) if word == "RUN" else word for word in arguments]
+    code, seen, _ = on_terminal(arguments, streams={"stdin", "stderr"})
+    assert code == 2
+    assert seen == (
+        f"r1 {arguments[0]}: nothing to read: standard input is a terminal; name a file or pipe records in\r\n"
+    )
+
+
+def test_own_questions_need_no_stdin(served):
+    """sample and eval of a run draw their own questions, whatever standard input is."""
+    code, _, out = on_terminal(["sample", served, *SAMPLE], streams={"stdin"})
+    assert (code, len(out.splitlines())) == (0, 128)
+
+
+def show(record, *options, env=None, streams=frozenset({"stdout"})):
+    code, seen, out = on_terminal(["show", *options], streams=streams, stdin=json.dumps(record).encode(), env=env)
+    assert code == 0
+    return seen or out.decode()
+
+
+def test_colour_on_a_terminal_only():
+    """Colour needs a terminal that can, and nobody who said no."""
+    painted = show(ROLLOUT)
+    assert "\x1b[32mreward 1\x1b[0m" in painted and "\x1b[2m<think>hm</think>\x1b[0m" in painted
+    assert "\x1b[31mreward 0\x1b[0m" in show({**ROLLOUT, "reward": 0})
+    assert "\x1b[33mreward null\x1b[0m" in show({**ROLLOUT, "reward": None})
+    plain = show(ROLLOUT, env={"NO_COLOR": "1"})
+    assert "\x1b" not in plain and "reward 1" in plain
+    assert show(ROLLOUT, env={"TERM": "dumb"}) == plain
+    assert show(ROLLOUT, streams=set()).replace("\n", "\r\n") == plain
+    assert show(ROLLOUT, env={"NO_COLOR": ""}) == painted
+
+
+def test_rollout_as_a_page():
+    """The whole page, so that a change of its look is a decision."""
+    assert show(ROLLOUT, streams=set()) == (
+        "── a · sample 2 of 4 · step 3 · 2 tokens, cut off ──\n"
+        "reward 1  accuracy 1\n"
+        "Q 1 + 1\n"
+        "\n"
+        "<think>hm</think>\n"
+        "<answer>2</answer>\n"
+        "\n"
+        "expected: 2\n"
+        "\n"
+    )
+
+
+EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\r\x08"
+
+
+def test_control_characters_are_shown_and_not_obeyed():
+    """Model text, keys, reasons and ids can't clear the screen, set a title or move the cursor."""
+    record = {
+        "id": EVIL, "prompt": EVIL, "answer": EVIL, "completion": f"{EVIL}<think>{EVIL}</think>{EVIL}\ttab\nline",
+        "rewards": {EVIL: EVIL}, "reward": EVIL, "reward_info": {EVIL: {"reason": EVIL}}, "dropped": EVIL,
+        "group": {"index": EVIL, "size": EVIL}, "policy": {"step": EVIL},
+    }  # fmt: skip
+    for shown in (show(record, env={"NO_COLOR": "1"}), show({EVIL: EVIL, "k": {EVIL: [EVIL]}}, env={"NO_COLOR": "1"})):
+        rest = shown.replace("\r\n", "\n")
+        assert all(c.isprintable() or c in "\n\t" for c in rest)
+        assert "\\x1b[2J" in rest and "\\x9b31m" in rest and "\\x0d\\x08" in rest
+    assert "\ttab\r\nline" in show(record)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"completion": "x", "group": [], "policy": 3, "reward": "high", "rewards": [1], "reward_info": "none"},
+        {"completion": "x", "messages": ["hello"], "reward": None, "rewards": {"a": None}, "reward_info": {"a": 1}},
+        {"completion": "x", "group": {"index": "one"}, "messages": [], "id": None, "completion_ids": 7},
+        {"completion": 5, "step": 1},
+        {},
+    ],
+)
+def test_any_object_can_be_shown(record):
+    """show is for looking at what is wrong: it never fails on a record's types."""
+    done = run_r1("show", stdin=json.dumps(record).encode(), check=0)
+    assert done.stderr == b"" and done.stdout.endswith(b"\n")
+
+
+def test_messages_are_asked_as_their_last_turn():
+    turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "1 + 1?"}]
+    assert "Q 1 + 1?\n" in show({"completion": "2", "messages": turns}, streams=set())
+
+
+def test_program_alone_shows_help():
+    """Typed alone it answers with the overview, as --help does."""
+    code, seen, _ = on_terminal([], streams={"stdin", "stdout", "stderr"})
+    assert code == 0
+    assert seen.startswith("Usage: r1 [OPTIONS] COMMAND [ARGS]...")
+    assert seen.replace("\r\n", "\n") == run_r1("--help", check=0).stdout.decode()
