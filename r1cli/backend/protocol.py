@@ -6,7 +6,6 @@ begin with `{"r1_` are the protocol's, all others are records and are passed on 
 
 import os
 import socket
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +87,8 @@ def socket_path(run: Run) -> Path:
 
     Raises R1Error when that folder is not safe.
     """
+    import tempfile  # here, because clients do without it
+
     bases = (Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere"), Path(tempfile.gettempdir()), Path("/tmp"))
     base = next(base for base in bases if base.is_dir() and len(os.fsencode(base)) <= 60)
     folder = base / f"r1-{os.getuid()}"
