@@ -7,14 +7,13 @@ kills the process by that same signal, so that a shell loop stops.
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import NoReturn
 
-import typer
-
-from r1cli import __version__, ui
+from r1cli import ui
+from r1cli.arguments import parse
 from r1cli.errors import R1Error, ReaderGone
 
 # In pipeline order: the command's name, its module under r1cli.commands and its function there.
@@ -35,45 +34,34 @@ COMMANDS = {
 # An option whose value may be left out, and the value it then has.
 OPTIONAL_VALUES = {"--language": "auto"}
 
-# What the parser raises for a command line it cannot read; typer keeps its name to itself, not its subclass.
-USAGE_ERROR: Any = typer.BadParameter.__base__
+
+class UsageFault(R1Error):
+    """A command line that could not be read."""
+
+    code = 2
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"r1 {__version__}")
-        raise typer.Exit
+def dispatch(arguments: list[str]) -> None:
+    """Runs the command that the line names: at once when it is an ordinary line, by way of typer otherwise."""
+    name = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    if name is not None:
+        function = find(name)
+        values = parse(function, arguments[1:])
+        if values is not None:
+            return function(**values)
+    from r1cli import usage
+
+    app = usage.build({each: find(each) for each in ([name] if name else COMMANDS)})
+    try:
+        return app(arguments or ["--help"], prog_name="r1", standalone_mode=False)
+    except usage.USAGE_ERROR as error:
+        raise UsageFault(usage.usage_line(error, " ".join(filter(None, ["r1", name])))) from None
 
 
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """The DeepSeek-R1 pipeline as Unix tools: JSON lines in, JSON lines out.
-
-    \b
-    Examples:
-      r1 init ckpt --from tiny
-      r1 sample ckpt | r1 reward --format --accuracy | r1 grpo-step | jq .
-      r1 eval ckpt
-    """
-
-
-def build(names: Iterable[str]) -> typer.Typer:
-    """The program with the named commands; a client in a loop pays only for the one it runs."""
-    app = typer.Typer(
-        name="r1",
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        add_completion=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback()(root)
-    for name in names:
-        module, function = COMMANDS[name]
-        app.command(name)(getattr(import_module(f"r1cli.commands.{module}"), function))
-    return app
+def find(name: str) -> Callable[..., None]:
+    """A command's function."""
+    module, function = COMMANDS[name]
+    return getattr(import_module(f"r1cli.commands.{module}"), function)
 
 
 class Interrupted(BaseException):
@@ -101,11 +89,11 @@ def main() -> NoReturn:
     names = [name for name in arguments[:1] if name in COMMANDS]
     code = 0
     try:
-        build(names or COMMANDS)(arguments or ["--help"], prog_name="r1", standalone_mode=False)
+        dispatch(arguments)
     except BaseException as error:
         if received:  # also when a library made an error of its own of the interruption
             _die_by(received[0])
-        code, message = explain(error, " ".join(["r1", *names]))
+        code, message = explain(error)
         if message:
             ui.setup(*names, verbose=ui.verbose())
             ui.error(message)
@@ -116,12 +104,10 @@ def main() -> NoReturn:
     _leave(code)
 
 
-def explain(error: BaseException, command: str) -> tuple[int, str]:
+def explain(error: BaseException) -> tuple[int, str]:
     """The exit code that an error stands for, and the line to say about it."""
     if isinstance(error, ReaderGone | SystemExit):  # typer exits only when the reader of a help page went away
         return 0, ""
-    if isinstance(error, USAGE_ERROR):
-        return 2, usage_line(error, command)
     if isinstance(error, R1Error):
         return error.code, str(error)
     if isinstance(error, MemoryError):
@@ -141,16 +127,6 @@ def fill_optional_values(arguments: list[str]) -> list[str]:
         bare = word in OPTIONAL_VALUES and following.startswith("-")
         filled.append(f"{word}={OPTIONAL_VALUES[word]}" if bare else word)
     return filled
-
-
-def usage_line(error: Any, command: str) -> str:
-    """What the parser raised as one line: the complaint, what may have been meant, and where the help is."""
-    near = getattr(error, "possibilities", None)
-    message = error.message if near else error.format_message()
-    message += f". Did you mean {' or '.join(near)}?" if near else ""
-    message = message.replace("o such option: ", "o such option ").replace(". Did", "; did").rstrip(".")
-    message += "" if message.endswith("?") else ";"
-    return f"{message[:1].lower()}{message[1:]} see {command} --help"
 
 
 def _importing(frame: FrameType | None) -> bool:

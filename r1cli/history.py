@@ -4,13 +4,12 @@ The state is the truth. metrics.jsonl is for people and programs to read, and is
 """
 
 import errno
+import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from r1cli.atomic import replace_file
 from r1cli.errors import InputError
@@ -75,7 +74,7 @@ class State:
 def append_metrics(run: Path, metrics: list[dict[str, Any]]) -> None:
     """Appends update records to metrics.jsonl, all of them or none; raises OSError."""
     path = run / "metrics.jsonl"
-    data = b"".join(orjson.dumps(record) + b"\n" for record in metrics)
+    data = "".join(json.dumps(record) + "\n" for record in metrics).encode()
     with path.open("ab", buffering=0) as file:
         size = file.tell()
         try:
@@ -97,7 +96,7 @@ def repair_metrics(run: Path, state: State) -> None:
     kept, lost, listed = [], [], 0
     for line in lines:
         try:
-            step = int(orjson.loads(line)["step"])
+            step = int(json.loads(line)["step"])
         except (ValueError, KeyError, TypeError):
             lost.append(line)  # torn by the crash
             continue
@@ -109,4 +108,4 @@ def repair_metrics(run: Path, state: State) -> None:
     if lost:
         with (run / "metrics.lost.jsonl").open("ab") as file:
             file.write(b"".join(line.rstrip(b"\n") + b"\n" for line in lost))
-    replace_file(path, b"".join(kept + [orjson.dumps(record) + b"\n" for record in known]))
+    replace_file(path, b"".join(kept + [json.dumps(record).encode() + b"\n" for record in known]))

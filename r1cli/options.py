@@ -1,12 +1,28 @@
 """Options that several commands share, and the choices of the others: names, types and help in one place.
 
-Only typer and the standard library are imported: this is read at every start and at every --help.
+Signatures are annotated with Option and Argument; arguments.py reads an ordinary command line by them at once, usage.py
+turns them into a typer app for help and for everything else. Only the standard library is imported.
 """
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+
+class Option:
+    """A command's option: its names (none: the parameter's own), help, the name of its value, and its bounds."""
+
+    def __init__(
+        self, *names: str, help: str, metavar: str | None = None, min: float | None = None, max: float | None = None
+    ):
+        self.names, self.help, self.metavar, self.min, self.max = names, help, metavar, min, max
+
+
+class Argument:
+    """A command's positional argument: its help and how it is shown."""
+
+    def __init__(self, *, help: str, metavar: str):
+        self.help, self.metavar = help, metavar
+
 
 Loss = Literal["grpo", "r1", "gspo", "gspo-token", "cispo"]
 Normalize = Literal["sequence", "token", "constant"]
@@ -19,25 +35,21 @@ OldLogprobs = Literal["auto", "trainer", "sampler"]
 Split = Literal["train", "test"]
 Shape = Literal["zero", "think"]
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more, and show tracebacks.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Say nothing but errors.")]
+Verbose = Annotated[bool, Option("--verbose", "-v", help="Say more, and show tracebacks.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE (by FILE.part and a rename).")
+    Path | None, Option("--output", "-o", metavar="FILE", help="Write to FILE (by FILE.part and a rename).")
 ]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count bad lines and go on instead of stopping.")]
-Files = Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="Input files; - or none is stdin.")]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Random seed (default: the run's).")]
-Device = Annotated[str | None, typer.Option(metavar="NAME", help="cpu or cuda; by default a GPU where there is one.")]
-Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="CPU threads (default: 1 for small models).")]
+SkipBad = Annotated[bool, Option("--skip-bad", help="Count bad lines and go on instead of stopping.")]
+Files = Annotated[list[Path] | None, Argument(metavar="[FILE]...", help="Input files; - or none is stdin.")]
+Seed = Annotated[int | None, Option(metavar="N", help="Random seed (default: the run's).")]
+Device = Annotated[str | None, Option(metavar="NAME", help="cpu or cuda; by default a GPU where there is one.")]
+Threads = Annotated[int | None, Option(metavar="N", min=1, help="CPU threads (default: 1 for small models).")]
 Slots = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Samples decoded side by side (default: 128; 512 on a GPU).")
+    int | None, Option(metavar="N", min=1, help="Samples decoded side by side (default: 128; 512 on a GPU).")
 ]
-Temperature = Annotated[float | None, typer.Option(metavar="T", min=0, help="Sampling temperature; 0 is greedy.")]
-TopP = Annotated[float | None, typer.Option(metavar="P", min=0, max=1, help="Nucleus sampling; 1 keeps all tokens.")]
-MaxTokens = Annotated[int | None, typer.Option(metavar="N", min=1, help="Longest completion, in tokens.")]
-Stop = Annotated[
-    list[str] | None, typer.Option(metavar="TEXT", help="End a completion at TEXT (kept in it); repeatable.")
-]
-Template = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE", help="r1-zero, chat, raw, or a file with {prompt} in it.")
-]
+Temperature = Annotated[float | None, Option(metavar="T", min=0, help="Sampling temperature; 0 is greedy.")]
+TopP = Annotated[float | None, Option(metavar="P", min=0, max=1, help="Nucleus sampling; 1 keeps all tokens.")]
+MaxTokens = Annotated[int | None, Option(metavar="N", min=1, help="Longest completion, in tokens.")]
+Stop = Annotated[list[str] | None, Option(metavar="TEXT", help="End a completion at TEXT (kept in it); repeatable.")]
+Template = Annotated[str | None, Option(metavar="NAME|FILE", help="r1-zero, chat, raw, or a file with {prompt} in it.")]

@@ -4,7 +4,6 @@ Every other key belongs to the user and passes through untouched. Records are pl
 them (stream.py does), and nothing here imports more than the standard library.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable
@@ -26,6 +25,8 @@ _TYPES = {str: "a string", list: "a list", dict: "an object", int: "an integer",
 
 def digest(*parts: object, size: int = 8) -> str:
     """A stable hexadecimal digest of JSON-able parts, `size` bytes of BLAKE2b."""
+    import hashlib  # loads OpenSSL, which the clients of a backend can do without
+
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 

@@ -6,6 +6,7 @@ half written. Weights are opaque here (backend/checkpoint.py knows them); so is 
 """
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -14,11 +15,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from r1cli.atomic import discard, point, replace_file, sync_tree
 from r1cli.errors import InputError, R1Error
@@ -42,10 +41,10 @@ class Run:
     def open(cls, path: Path) -> "Run":
         """Opens a run; raises InputError when the folder is none."""
         try:
-            config = orjson.loads((path / "run.json").read_bytes())
+            config = json.loads((path / "run.json").read_bytes())
         except FileNotFoundError:
             raise InputError(f"{path} is not a run directory (no run.json); make one with r1 init {path}") from None
-        except (orjson.JSONDecodeError, OSError) as error:
+        except (ValueError, OSError) as error:
             raise InputError(f"cannot read {path / 'run.json'}: {error}") from None
         return cls(path.resolve(), config)
 
@@ -86,7 +85,7 @@ class Run:
         """The state committed with a step's folder; step-000000 needs no file."""
         file = folder / "trainer" / "state.json"
         try:
-            return State(**orjson.loads(file.read_bytes()))
+            return State(**json.loads(file.read_bytes()))
         except FileNotFoundError:
             if folder.name == "step-000000":
                 return State(version=digest(self.id))
@@ -153,7 +152,7 @@ class Run:
                 shutil.rmtree(part, ignore_errors=True)
                 (part / "trainer").mkdir(parents=True)
                 write(part)
-                (part / "trainer" / "state.json").write_bytes(orjson.dumps(state))
+                (part / "trainer" / "state.json").write_text(json.dumps(asdict(state)))
                 sync_tree(part)
                 if final.exists():
                     discard(final)
@@ -234,7 +233,7 @@ def create(path: Path, base: Path, name: str, config: dict[str, Any]) -> Run:
             "base": {"name": name, "path": str(base.resolve())},
             **config,
         }
-        (part / "run.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+        (part / "run.json").write_text(json.dumps(content, indent=2) + "\n")
         part.rename(path)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -284,4 +283,3 @@ def hub_folder(name: str) -> Path:
             return folder
     advice = f"; fetch it with: hf download {name}" if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""
     raise InputError(f"no checkpoint {name}: not a run, a model folder, `tiny` or a model in the hub cache{advice}")
-

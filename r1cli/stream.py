@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
 from r1cli.errors import InputError, R1Error, ReaderGone
 
 _taken: dict[str, int] = {}
@@ -88,6 +86,8 @@ class Writer:
 
     def record(self, record: dict[str, Any]) -> None:
         """Writes one record as one line."""
+        import orjson  # not at the top: a client that only passes bytes on does not pay for it
+
         self.write(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
 
     def reader_gone(self) -> bool:
@@ -133,6 +133,8 @@ class Line:
 
 def parse(raw: bytes, where: str) -> dict[str, Any]:
     """Parses one line into an object; raises InputError that says what is wrong with it."""
+    import orjson
+
     try:
         record = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

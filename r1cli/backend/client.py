@@ -3,12 +3,11 @@
 It sends and receives at the same time, so that neither side can wait for the other for ever.
 """
 
+import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
-
-import orjson
 
 from r1cli import stream, ui
 from r1cli.backend.base import Prompts
@@ -36,7 +35,7 @@ class Client:
     def status(self) -> dict[str, Any]:
         """What the backend says of itself."""
         (line,) = self._exchange({"verb": "status"}, ())
-        return orjson.loads(line)
+        return json.loads(line)
 
     def close(self) -> None:
         """Hangs up, which cancels a request that is still under way."""

@@ -4,13 +4,12 @@ One request line, then the client's records, then an end line; back come records
 begin with `{"r1_` are the protocol's, all others are records and are passed on as bytes.
 """
 
+import json
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from r1cli.errors import R1Error
 from r1cli.records import digest
@@ -22,12 +21,12 @@ END = b'{"r1_end":true}\n'
 
 def encode(kind: str, value: object) -> bytes:
     """A protocol line: request, prompt, where, note, end, error."""
-    return orjson.dumps({f"r1_{kind}": value}, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+    return json.dumps({f"r1_{kind}": value}, separators=(",", ":")).encode() + b"\n"
 
 
 def decode(line: bytes) -> tuple[str, Any]:
     """The kind and value of a protocol line; raises ValueError for anything else."""
-    message = orjson.loads(line)
+    message = json.loads(line)
     if not isinstance(message, dict) or len(message) != 1:
         raise ValueError("not a line of the protocol")
     ((key, value),) = message.items()
@@ -58,7 +57,7 @@ def announce(run: Run, address: Path) -> None:
     """Writes serve.json for this process; raises R1Error when the disk refuses."""
     home = Home(os.getpid(), socket.gethostname(), process_start(os.getpid()), str(address))
     try:
-        replace_file(run.path / "serve.json", orjson.dumps(home))
+        replace_file(run.path / "serve.json", json.dumps(asdict(home)).encode())
     except OSError as error:
         raise R1Error(f"cannot write {run.path}/serve.json: {error.strerror}") from None
 
@@ -66,7 +65,7 @@ def announce(run: Run, address: Path) -> None:
 def find_home(run: Run) -> Home | None:
     """The backend that serve.json names, None when there is no such file; one that can't be read names a dead one."""
     try:
-        return Home(**orjson.loads((run.path / "serve.json").read_bytes()))
+        return Home(**json.loads((run.path / "serve.json").read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError):

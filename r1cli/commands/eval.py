@@ -3,39 +3,30 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Argument, Option
 
 
 def eval_(
     checkpoint: Annotated[
-        str | None, typer.Argument(metavar="[CKPT]", help="What to evaluate; - : judged rollouts from stdin.")
+        str | None, Argument(metavar="[CKPT]", help="What to evaluate; - : judged rollouts from stdin.")
     ] = None,
     prompts: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[PROMPTS]...", help="JSONL files with answers, or -; none: the run's held-out questions."
-        ),
+        Argument(metavar="[PROMPTS]...", help="JSONL files with answers, or -; none: the run's held-out questions."),
     ] = None,
-    samples: Annotated[
-        int | None, typer.Option("--samples", "-k", metavar="K", min=1, help="Samples per question.")
-    ] = None,
-    questions: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Questions (default: the run's, or all).")
-    ] = None,
+    samples: Annotated[int | None, Option("--samples", "-k", metavar="K", min=1, help="Samples per question.")] = None,
+    questions: Annotated[int | None, Option(metavar="N", min=1, help="Questions (default: the run's, or all).")] = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     max_tokens: options.MaxTokens = None,
     stop: options.Stop = None,
     template: options.Template = None,
     seed: options.Seed = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Read only tagged or boxed answers, as a reward does.")
-    ] = False,
+    strict: Annotated[bool, Option("--strict", help="Read only tagged or boxed answers, as a reward does.")] = False,
     items: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Append every judged sample to FILE, and go on from what it has."),
+        Option(metavar="FILE", help="Append every judged sample to FILE, and go on from what it has."),
     ] = None,
     output: options.Output = None,
     device: options.Device = None,

@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Argument, Option
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run to export from.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The model folder to make.")],
-    step: Annotated[int | None, typer.Option(metavar="N", min=0, help="Which step (default: the latest).")] = None,
+    run: Annotated[Path, Argument(metavar="RUN", help="The run to export from.")],
+    folder: Annotated[Path, Argument(metavar="DIR", help="The model folder to make.")],
+    step: Annotated[int | None, Option(metavar="N", min=0, help="Which step (default: the latest).")] = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:

@@ -1,54 +1,58 @@
 """r1 grpo-step"""
 
+import json
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Annotated, Any
 
 from r1cli import options, ui
+from r1cli.options import Option
+
+# What says how a batch is handled; every other option is a setting of the update.
+HANDLING = {
+    "files", "run", "max_staleness", "allow_partial", "keep", "save_every", "refresh_reference", "output", "device",
+    "threads", "quiet", "verbose",
+}  # fmt: skip
 
 
-def _number(help_: str, **limits: float) -> object:
-    return typer.Option(metavar="X", help=help_, **limits)
+def _number(help_: str) -> Option:
+    return Option(metavar="X", help=help_)
 
 
 def grpo_step(
     files: options.Files = None,
     run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="The run to update, when its folder has moved.")
+        str | None, Option("--run", metavar="RUN", help="The run to update, when its folder has moved.")
     ] = None,
     lr: Annotated[float | None, _number("Learning rate (paper: 3e-6).")] = None,
     minibatches: Annotated[
-        int | None, typer.Option(metavar="N", help="Updates per batch, over random parts of it (paper: 16 of 8192).")
+        int | None, Option(metavar="N", help="Updates per batch, over random parts of it (paper: 16 of 8192).")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the batch (paper: 1).")] = None,
+    epochs: Annotated[int | None, Option(metavar="N", help="Passes over the batch (paper: 1).")] = None,
     loss: Annotated[
         options.Loss | None,
-        typer.Option(help="grpo: ratio per token (DeepSeekMath); r1: per sequence, as R1 prints it; or a later one."),
+        Option(help="grpo: ratio per token (DeepSeekMath); r1: per sequence, as R1 prints it; or a later one."),
     ] = None,
     normalize: Annotated[
         options.Normalize | None,
-        typer.Option(help="Mean over sequences of token means (GRPO), over tokens (DAPO), or constant (Dr. GRPO)."),
+        Option(help="Mean over sequences of token means (GRPO), over tokens (DAPO), or constant (Dr. GRPO)."),
     ] = None,
     normalize_constant: Annotated[
         float | None, _number("The constant of --normalize constant (default: max_tokens of the batch).")
     ] = None,
     scale: Annotated[
-        options.Scale | None, typer.Option(help="Divide advantages by the std of the group, of the batch, or not.")
+        options.Scale | None, Option(help="Divide advantages by the std of the group, of the batch, or not.")
     ] = None,
-    baseline: Annotated[
-        options.Baseline | None, typer.Option(help="Group mean, or the mean of the others (RLOO).")
-    ] = None,
+    baseline: Annotated[options.Baseline | None, Option(help="Group mean, or the mean of the others (RLOO).")] = None,
     clip_low: Annotated[float | None, _number("Lower clip range: ratio >= 1 - X (paper: 10).")] = None,
     clip_high: Annotated[float | None, _number("Upper clip range: ratio <= 1 + X (paper: 10; DAPO: 0.28).")] = None,
     dual_clip: Annotated[float | None, _number("Bound of the ratio for negative advantages, e.g. 3.")] = None,
     kl: Annotated[float | None, _number("Weight of the KL to the reference (paper: 0.001; 0: no reference).")] = None,
-    kl_estimator: Annotated[options.KlEstimator | None, typer.Option(help="Estimator of the KL (paper: k3).")] = None,
+    kl_estimator: Annotated[options.KlEstimator | None, Option(help="Estimator of the KL (paper: k3).")] = None,
     kl_unbiased: Annotated[
-        bool | None, typer.Option("--kl-unbiased/--no-kl-unbiased", help="Weigh the KL by the ratio (DeepSeek-V3.2).")
+        bool | None, Option("--kl-unbiased/--no-kl-unbiased", help="Weigh the KL by the ratio (DeepSeek-V3.2).")
     ] = None,
     correction: Annotated[
-        options.Correction | None, typer.Option(help="Importance correction for sampler and trainer that disagree.")
+        options.Correction | None, Option(help="Importance correction for sampler and trainer that disagree.")
     ] = None,
     correction_min: Annotated[float | None, _number("Lower bound of the correction's weight.")] = None,
     correction_max: Annotated[float | None, _number("Upper bound of the correction's weight (TIS: 2).")] = None,
@@ -57,10 +61,10 @@ def grpo_step(
     ] = None,
     mask_truncated: Annotated[
         bool | None,
-        typer.Option("--mask-truncated/--no-mask-truncated", help="No gradient from truncated samples (DAPO)."),
+        Option("--mask-truncated/--no-mask-truncated", help="No gradient from truncated samples (DAPO)."),
     ] = None,
     overlong_cache: Annotated[
-        int | None, typer.Option(metavar="N", help="Punish the last N tokens before the limit softly (DAPO); 0: off.")
+        int | None, Option(metavar="N", help="Punish the last N tokens before the limit softly (DAPO); 0: off.")
     ] = None,
     entropy: Annotated[float | None, _number("Weight of the entropy bonus.")] = None,
     weight_decay: Annotated[float | None, _number("AdamW weight decay.")] = None,
@@ -68,28 +72,28 @@ def grpo_step(
     beta2: Annotated[float | None, _number("Adam's second decay rate.")] = None,
     adam_eps: Annotated[float | None, _number("Adam's epsilon.")] = None,
     grad_clip: Annotated[float | None, _number("Clip the gradient's norm at X.")] = None,
-    warmup_steps: Annotated[int | None, typer.Option(metavar="N", help="Updates of linear warm-up.")] = None,
-    decay: Annotated[options.Decay | None, typer.Option(help="Learning-rate schedule after the warm-up.")] = None,
-    total_steps: Annotated[int | None, typer.Option(metavar="N", help="Length of the schedule, in updates.")] = None,
+    warmup_steps: Annotated[int | None, Option(metavar="N", help="Updates of linear warm-up.")] = None,
+    decay: Annotated[options.Decay | None, Option(help="Learning-rate schedule after the warm-up.")] = None,
+    total_steps: Annotated[int | None, Option(metavar="N", help="Length of the schedule, in updates.")] = None,
     lr_min_ratio: Annotated[float | None, _number("Where the schedule ends, as a share of --lr.")] = None,
     old_logprobs: Annotated[
         options.OldLogprobs | None,
-        typer.Option(help="Whose log-probs the ratio is taken against; auto: the sampler's when stale."),
+        Option(help="Whose log-probs the ratio is taken against; auto: the sampler's when stale."),
     ] = None,
     micro_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens computed at once; changes memory, not the gradient.")
+        int | None, Option(metavar="N", help="Tokens computed at once; changes memory, not the gradient.")
     ] = None,
-    shuffle_seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the split into minibatches.")] = None,
-    max_staleness: Annotated[int, typer.Option(metavar="N", min=0, help="Accept rollouts up to N iterations old.")] = 0,
+    shuffle_seed: Annotated[int | None, Option(metavar="N", help="Seed of the split into minibatches.")] = None,
+    max_staleness: Annotated[int, Option(metavar="N", min=0, help="Accept rollouts up to N iterations old.")] = 0,
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Train on a batch from which rollouts are missing.")
+        bool, Option("--allow-partial", help="Train on a batch from which rollouts are missing.")
     ] = False,
-    keep: Annotated[int | None, typer.Option(metavar="N", min=0, help="Steps kept on disk; 0: all.")] = None,
+    keep: Annotated[int | None, Option(metavar="N", min=0, help="Steps kept on disk; 0: all.")] = None,
     save_every: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Iterations between saves of a resident backend.")
+        int | None, Option(metavar="N", min=1, help="Iterations between saves of a resident backend.")
     ] = None,
     refresh_reference: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Updates between moves of the reference; 0: never.")
+        int | None, Option(metavar="N", min=0, help="Updates between moves of the reference; 0: never.")
     ] = None,
     output: options.Output = None,
     device: options.Device = None,
@@ -112,15 +116,12 @@ def grpo_step(
     """
     given = locals().copy()
     ui.setup("grpo-step", quiet, verbose)
-    from dataclasses import fields
-
-    from r1cli.algorithms.settings import GrpoSettings
-    from r1cli.algorithms.settings import validate as validate_settings
     from r1cli.backend.base import EngineOptions, open_backend
-    from r1cli.errors import InputError
     from r1cli.stream import Writer, raw_lines
 
-    asked = {field.name: given[field.name] for field in fields(GrpoSettings) if given[field.name] is not None}
+    asked = {name: value for name, value in given.items() if name not in HANDLING and value is not None}
+    if asked:
+        _check(asked)
     request = {
         "settings": asked,
         "max_staleness": max_staleness,
@@ -129,10 +130,6 @@ def grpo_step(
         "save_every": save_every,
         "refresh_reference": refresh_reference,
     }
-    try:
-        validate_settings(GrpoSettings.from_dict({**({"total_steps": 1} if decay else {}), **asked}))
-    except ValueError as error:
-        raise InputError(str(error)) from None
     with Writer(output) as out:
         lines = raw_lines([Path(file) for file in files or []])
         first, lines = _peek(lines)
@@ -145,11 +142,22 @@ def grpo_step(
             backend.close()
 
 
+def _check(asked: dict[str, Any]) -> None:
+    """Refuses settings that make no sense before anything is read; only then is their module worth its import."""
+    from r1cli.algorithms import settings
+    from r1cli.errors import InputError
+
+    # run.json may bring the schedule's length that a decay needs.
+    schedule = {"total_steps": 1} if "decay" in asked else {}
+    try:
+        settings.validate(settings.GrpoSettings.from_dict({**schedule, **asked}))
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def _summary(line: bytes) -> str:
     """One update for a person: what was learnt from, and the invariants worth a look."""
-    from r1cli.stream import parse
-
-    update = parse(line, "metrics")
+    update = json.loads(line)
     shown = {"reward": update.get("reward"), **(update.get("rewards") or {}), "kl": update.get("kl")}
     parts = [f"{name} {value:.3f}" for name, value in shown.items() if value is not None]
     parts += [f"thinking {update['thinking_mean']:.1f} of {update['length_mean']:.1f} tokens"]
@@ -177,7 +185,10 @@ def _named_run(raw: bytes, where: str) -> str:
     from r1cli.runs import Run
     from r1cli.stream import parse
 
-    record = parse(raw, where)
+    try:
+        record = json.loads(raw)
+    except ValueError:
+        record = parse(raw, where)  # says what is wrong with the line
     check_rollout(record, where)
     path = record["policy"]["path"]
     if not (Path(path) / "run.json").is_file():

@@ -3,33 +3,32 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Argument, Option
 
 
 def init(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder to make.")],
+    run: Annotated[Path, Argument(metavar="RUN", help="The folder to make.")],
     base: Annotated[
-        str, typer.Option("--from", metavar="BASE", help="tiny, a run, a model folder, or a hub id in the local cache.")
+        str, Option("--from", metavar="BASE", help="tiny, a run, a model folder, or a hub id in the local cache.")
     ] = "tiny",
     task: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="What to draw questions from: sum, or a JSONL file of prompts."),
+        Option(metavar="NAME|FILE", help="What to draw questions from: sum, or a JSONL file of prompts."),
     ] = None,
     template: options.Template = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the questions and of the samples.")] = 0,
+    seed: Annotated[int, Option(metavar="N", help="Seed of the questions and of the samples.")] = 0,
     total_steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Length of the learning-rate schedule, in updates.")
+        int | None, Option(metavar="N", min=1, help="Length of the learning-rate schedule, in updates.")
     ] = None,
     keep: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Steps kept on disk besides step 0 and the reference; 0: all.")
+        int, Option(metavar="N", min=0, help="Steps kept on disk besides step 0 and the reference; 0: all.")
     ] = 2,
     save_every: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Iterations between saves (of a resident backend).")
+        int, Option(metavar="N", min=1, help="Iterations between saves (of a resident backend).")
     ] = 1,
     refresh_reference: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Updates between moves of the KL reference; 0: never.")
+        int, Option(metavar="N", min=0, help="Updates between moves of the KL reference; 0: never.")
     ] = 400,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,

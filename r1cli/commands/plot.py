@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Argument, Option
 
 DEFAULT = ("reward", "rewards.accuracy", "rewards.format", "thinking_mean")
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -14,12 +13,12 @@ PLAIN = " ......###"
 
 
 def plot(
-    source: Annotated[list[Path], typer.Argument(metavar="RUN|FILE...", help="Runs, or metrics files; - is stdin.")],
+    source: Annotated[list[Path], Argument(metavar="RUN|FILE...", help="Runs, or metrics files; - is stdin.")],
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", "-m", metavar="NAME", help="What to draw, e.g. kl or rewards.format; repeatable."),
+        Option("--metric", "-m", metavar="NAME", help="What to draw, e.g. kl or rewards.format; repeatable."),
     ] = None,
-    height: Annotated[int, typer.Option(metavar="N", min=1, max=40, help="Lines per curve.")] = 6,
+    height: Annotated[int, Option(metavar="N", min=1, max=40, help="Lines per curve.")] = 6,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:

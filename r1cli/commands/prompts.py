@@ -3,23 +3,20 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Argument, Option
 
 
 def prompts(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A generated task (sum), a JSONL file, or -.")],
-    split: Annotated[options.Split, typer.Option(help="Which questions of a generated task.")] = "train",
+    source: Annotated[str, Argument(metavar="SOURCE", help="A generated task (sum), a JSONL file, or -.")],
+    split: Annotated[options.Split, Option(help="Which questions of a generated task.")] = "train",
     limit: Annotated[
         int | None,
-        typer.Option("--limit", "-n", metavar="N", min=0, help="At most N prompts (a generated task has no end: 32)."),
+        Option("--limit", "-n", metavar="N", min=0, help="At most N prompts (a generated task has no end: 32)."),
     ] = None,
-    skip: Annotated[int, typer.Option(metavar="N", min=0, help="Pass over the first N.")] = 0,
-    shuffle: Annotated[
-        bool, typer.Option("--shuffle", help="Shuffle a file's prompts by --seed (holds them).")
-    ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the shuffle and of generated tasks.")] = 0,
+    skip: Annotated[int, Option(metavar="N", min=0, help="Pass over the first N.")] = 0,
+    shuffle: Annotated[bool, Option("--shuffle", help="Shuffle a file's prompts by --seed (holds them).")] = False,
+    seed: Annotated[int, Option(metavar="N", help="Seed of the shuffle and of generated tasks.")] = 0,
     output: options.Output = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,

@@ -2,36 +2,35 @@
 
 from typing import Annotated
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Option
 
 
 def reward(
     files: options.Files = None,
     accuracy: Annotated[
-        bool, typer.Option("--accuracy", help="1 when the final answer equals the record's `answer`, else 0.")
+        bool, Option("--accuracy", help="1 when the final answer equals the record's `answer`, else 0.")
     ] = False,
     format_: Annotated[
-        bool, typer.Option("--format", help="1 when thinking and answer stand in their tags and nothing else, else 0.")
+        bool, Option("--format", help="1 when thinking and answer stand in their tags and nothing else, else 0.")
     ] = False,
     language: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="[LANG]", help="Share of words of the thinking in LANG: auto (the prompt's), en, zh, ja, ko, ..."
         ),
     ] = None,
     weight: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=W", help="Weight of a reward in the sum (default 1); repeatable.")
+        list[str] | None, Option(metavar="NAME=W", help="Weight of a reward in the sum (default 1); repeatable.")
     ] = None,
     format_shape: Annotated[
-        options.Shape, typer.Option(help="zero: think and answer tags (R1-Zero); think: think tags only (R1).")
+        options.Shape, Option(help="zero: think and answer tags (R1-Zero); think: think tags only (R1).")
     ] = "zero",
     language_detector: Annotated[
-        bool, typer.Option("--language-detector", help="Judge Latin sentences by py3langid too (extra: lang).")
+        bool, Option("--language-detector", help="Judge Latin sentences by py3langid too (extra: lang).")
     ] = False,
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Also read `answer is X` where nothing is tagged or boxed.")
+        bool, Option("--lenient", help="Also read `answer is X` where nothing is tagged or boxed.")
     ] = False,
     output: options.Output = None,
     skip_bad: options.SkipBad = False,

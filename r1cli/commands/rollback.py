@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Argument, Option
 
 
 def rollback(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run to take back.")],
-    to: Annotated[int, typer.Option("--to", metavar="N", min=0, help="The step that becomes the current one.")],
+    run: Annotated[Path, Argument(metavar="RUN", help="The run to take back.")],
+    to: Annotated[int, Option("--to", metavar="N", min=0, help="The step that becomes the current one.")],
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:

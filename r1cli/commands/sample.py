@@ -3,21 +3,20 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Argument, Option
 
 
 def sample(
-    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="A run, a model folder, a cached hub id, or tiny.")],
+    checkpoint: Annotated[str, Argument(metavar="CKPT", help="A run, a model folder, a cached hub id, or tiny.")],
     prompts: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PROMPTS]...", help="JSONL files, or - for stdin; none: the run's own task."),
+        Argument(metavar="[PROMPTS]...", help="JSONL files, or - for stdin; none: the run's own task."),
     ] = None,
     questions: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Questions to draw, or to take from PROMPTS (paper: 32).")
+        int | None, Option(metavar="N", min=1, help="Questions to draw, or to take from PROMPTS (paper: 32).")
     ] = None,
-    group: Annotated[int | None, typer.Option(metavar="G", min=1, help="Samples per question (paper: 16).")] = None,
+    group: Annotated[int | None, Option(metavar="G", min=1, help="Samples per question (paper: 16).")] = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     max_tokens: options.MaxTokens = None,
@@ -25,9 +24,9 @@ def sample(
     template: options.Template = None,
     seed: options.Seed = None,
     draw: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Another batch at the same step: the Nth after this one.")
+        int | None, Option(metavar="N", min=0, help="Another batch at the same step: the Nth after this one.")
     ] = None,
-    split: Annotated[options.Split | None, typer.Option(help="Which questions of the run's task.")] = None,
+    split: Annotated[options.Split | None, Option(help="Which questions of the run's task.")] = None,
     output: options.Output = None,
     skip_bad: options.SkipBad = False,
     device: options.Device = None,

@@ -3,20 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Argument, Option
 
 
 def serve(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run to hold in memory.")],
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return when the backend is ready; it goes on alone.")
-    ] = False,
-    status: Annotated[
-        bool, typer.Option("--status", help="Print one record about the backend; exit 1 if none.")
-    ] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Save and end the backend; clears up after a dead one.")] = False,
+    run: Annotated[Path, Argument(metavar="RUN", help="The run to hold in memory.")],
+    detach: Annotated[bool, Option("--detach", help="Return when the backend is ready; it goes on alone.")] = False,
+    status: Annotated[bool, Option("--status", help="Print one record about the backend; exit 1 if none.")] = False,
+    stop: Annotated[bool, Option("--stop", help="Save and end the backend; clears up after a dead one.")] = False,
     device: options.Device = None,
     threads: options.Threads = None,
     slots: options.Slots = None,

@@ -3,19 +3,18 @@
 import sys
 from typing import Annotated, Any
 
-import typer
-
 from r1cli import options, ui
+from r1cli.options import Option
 
 DIM, BOLD, GREEN, RED, YELLOW, OFF = "\x1b[2m", "\x1b[1m", "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
 
 def show(
     files: options.Files = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=0, help="At most N records.")] = None,
+    limit: Annotated[int | None, Option("--limit", "-n", metavar="N", min=0, help="At most N records.")] = None,
     field: Annotated[
         list[str] | None,
-        typer.Option("--field", "-f", metavar="NAME", help="A table of these fields, one record a line; repeatable."),
+        Option("--field", "-f", metavar="NAME", help="A table of these fields, one record a line; repeatable."),
     ] = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,

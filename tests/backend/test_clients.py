@@ -174,7 +174,7 @@ def test_a_line_of_the_protocol_among_the_records_is_refused(served):
 
 def test_an_evaluation_keeps_the_weights_it_began_with(resident):
     """eval yields to an update and goes on as if there had been none."""
-    plan = ("eval", resident, "--questions", "150", "-k", "16")
+    plan = ("eval", resident, "--questions", "100", "-k", "16")
     rewarded = batch(resident)
     expected = run_r1(*plan, check=0).stdout
     evaluation = start_r1(*plan)

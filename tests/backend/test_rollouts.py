@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import run_r1
-from residents import records
+from residents import judge, records
 
 from r1cli.backend import rollouts
 from r1cli.backend.tokenizer import Tokenizer
@@ -197,11 +197,11 @@ def test_samples_do_not_depend_on_order_or_group_size(served):
 
 def test_a_resumed_run_asks_what_an_uninterrupted_one_would(run, tmp_path):
     """The cursor moves with the update, not with the sampling: what was never trained on is asked again."""
-    from residents import judge
-
+    run_r1("serve", run, "--detach", check=0)
     first = run_r1("sample", run, "--questions", "2", "--group", "4", check=0).stdout
     assert run_r1("sample", run, "--questions", "2", "--group", "4", check=0).stdout == first
     run_r1("grpo-step", stdin=judge(first), check=0)
+    run_r1("serve", run, "--stop", check=0)
     opened = Run.open(run)
     assert opened.state().cursor == 2
     assert questions(plan(opened, {"questions": 2})) == questions(plan(opened, {"questions": 4}, cursor=0))[2:]
