@@ -7,9 +7,8 @@ import errno
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from r1cli.atomic import replace_file
 from r1cli.errors import InputError
@@ -19,8 +18,7 @@ REMEMBERED = 64  # iterations whose batches and versions a run remembers, for re
 OUTCOME = ("step", "loss", "grad_norm", "lr", "reward", "kl")
 
 
-@dataclass(slots=True)
-class State:
+class State(NamedTuple):
     """What is committed with a step: both clocks, the question cursor, and what has been applied.
 
     `step` counts optimizer updates, `iteration` counts grpo-step calls. `version` is a hash chain over the updates, so
@@ -32,9 +30,9 @@ class State:
     iteration: int = 0
     cursor: int = 0
     version: str = ""
-    references: list[int] = field(default_factory=lambda: [0])
-    applied: list[dict[str, Any]] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    references: tuple[int, ...] = (0,)
+    applied: tuple[dict[str, Any], ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
 
     @property
     def reference(self) -> int:
@@ -65,9 +63,9 @@ class State:
             iteration=self.iteration + 1,
             cursor=cursor,
             version=digest(self.version, sorted(batches), outcome),
-            references=[*self.references, step] if refreshed else self.references,
-            applied=[*self.applied, {"batches": sorted(batches), "metrics": metrics}][-REMEMBERED:],
-            history=[*self.history, here][-REMEMBERED:],
+            references=(*self.references, step) if refreshed else self.references,
+            applied=(*self.applied, {"batches": sorted(batches), "metrics": metrics})[-REMEMBERED:],
+            history=(*self.history, here)[-REMEMBERED:],
         )
 
 

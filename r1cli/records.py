@@ -7,7 +7,6 @@ them (stream.py does), and nothing here imports more than the standard library.
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from r1cli.errors import InputError
@@ -118,16 +117,16 @@ def check_reward(record: Record, where: str) -> None:
             raise InputError(f'{where}: "{name}" must be a finite number or null, found {json.dumps(value)[:40]}')
 
 
-@dataclass(slots=True)
 class Batches:
     """Collects rollouts and tells which are missing; duplicates and mixed policies are refused as they come."""
 
-    policy: Record | None = None
-    questions: dict[str, int] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-    groups: dict[str, dict[str, int]] = field(default_factory=dict)
-    seen: dict[tuple[str, int], str] = field(default_factory=dict)
-    rollouts: list[Record] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.policy: Record | None = None
+        self.questions: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
+        self.groups: dict[str, dict[str, int]] = {}
+        self.seen: dict[tuple[str, int], str] = {}
+        self.rollouts: list[Record] = []
 
     def add(self, record: Record, where: str) -> None:
         """Takes one checked rollout; raises InputError for a duplicate or for one of another policy."""

@@ -12,12 +12,10 @@ import re
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from r1cli.atomic import discard, point, replace_file, sync_tree
 from r1cli.errors import InputError, R1Error
@@ -30,9 +28,8 @@ SMALL = 64 << 20  # bytes up to which step-000000 copies the base's files instea
 STEP = re.compile(r"step-(\d{6,})$")
 
 
-@dataclass(slots=True)
-class Run:
-    """A run directory that exists."""
+class Run(NamedTuple):
+    """A run directory that exists: its path and what run.json holds."""
 
     path: Path
     config: dict[str, Any]
@@ -152,7 +149,7 @@ class Run:
                 shutil.rmtree(part, ignore_errors=True)
                 (part / "trainer").mkdir(parents=True)
                 write(part)
-                (part / "trainer" / "state.json").write_text(json.dumps(asdict(state)))
+                (part / "trainer" / "state.json").write_text(json.dumps(state._asdict()))
                 sync_tree(part)
                 if final.exists():
                     discard(final)
@@ -210,6 +207,8 @@ class Run:
 
 def create(path: Path, base: Path, name: str, config: dict[str, Any]) -> Run:
     """Makes a run directory from a base model's folder; raises InputError when the path exists."""
+    import uuid  # only here, and slow to load
+
     if path.exists():
         raise InputError(f"{path} exists; choose another name or remove it")
     part = path.with_name(path.name + ".part")

@@ -14,9 +14,8 @@ import select
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from r1cli.errors import InputError, R1Error, ReaderGone
 
@@ -122,8 +121,7 @@ class Writer:
             _taken["fd"] = -1
 
 
-@dataclass(slots=True)
-class Line:
+class Line(NamedTuple):
     """One input line: its bytes without the newline, the parsed object, and `file:line` for messages."""
 
     raw: bytes

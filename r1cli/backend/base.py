@@ -4,9 +4,8 @@ Nothing heavy is imported here: a client of a resident backend must start in a f
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from r1cli.records import Record
 from r1cli.runs import Run, locate
@@ -14,8 +13,7 @@ from r1cli.runs import Run, locate
 Prompts = list[tuple[Record, str]] | None
 
 
-@dataclass(slots=True, frozen=True)
-class EngineOptions:
+class EngineOptions(NamedTuple):
     """Where and how an engine computes; None picks by what the machine has."""
 
     device: str | None = None

@@ -7,9 +7,8 @@ begin with `{"r1_` are the protocol's, all others are records and are passed on 
 import json
 import os
 import socket
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from r1cli.errors import R1Error
 from r1cli.records import digest
@@ -33,8 +32,7 @@ def decode(line: bytes) -> tuple[str, Any]:
     return key.removeprefix("r1_"), value
 
 
-@dataclass(slots=True, frozen=True)
-class Home:
+class Home(NamedTuple):
     """A run's backend as RUN/serve.json tells of it; `start` is the process's start time, for pids are reused."""
 
     pid: int
@@ -57,7 +55,7 @@ def announce(run: Run, address: Path) -> None:
     """Writes serve.json for this process; raises R1Error when the disk refuses."""
     home = Home(os.getpid(), socket.gethostname(), process_start(os.getpid()), str(address))
     try:
-        replace_file(run.path / "serve.json", json.dumps(asdict(home)).encode())
+        replace_file(run.path / "serve.json", json.dumps(home._asdict()).encode())
     except OSError as error:
         raise R1Error(f"cannot write {run.path}/serve.json: {error.strerror}") from None
 

@@ -49,16 +49,20 @@ def sample(
     ui.setup("sample", quiet, verbose)
     from r1cli.backend.base import EngineOptions, open_backend
     from r1cli.errors import ReaderGone
-    from r1cli.prompts import templates
-    from r1cli.prompts.sources import read_prompts
-    from r1cli.records import unique_ids
     from r1cli.stream import Writer
 
     out = Writer(output)
     records = None
     if prompts:
+        from r1cli.prompts.sources import read_prompts
+        from r1cli.records import unique_ids
+
         records = list(read_prompts(prompts, skip_bad=skip_bad))[:questions]
         unique_ids(records)
+    if template:
+        from r1cli.prompts import templates
+
+        template = templates.load(template)
     request = {
         "questions": questions,
         "group": group,
@@ -66,7 +70,7 @@ def sample(
         "top_p": top_p,
         "max_tokens": max_tokens,
         "stop": stop,
-        "template": templates.load(template) if template else None,
+        "template": template,
         "seed": seed,
         "draw": draw,
         "split": split,
