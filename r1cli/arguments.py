@@ -8,7 +8,7 @@ which reads the same signature (usage.py); a test holds that both read alike.
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from r1cli.options import Argument, Option
 
@@ -38,7 +38,8 @@ def flags_of(name: str, option: Option, boolean: bool) -> dict[str, bool]:
 
 def plain_type(annotation: Any) -> tuple[Any, bool]:
     """A parameter's type without `| None` and list, and whether it was a list."""
-    if get_origin(annotation) is UnionType:
+    # `Literal[...] | None` is a Union to Python 3.11, `int | None` a UnionType.
+    if get_origin(annotation) in (Union, UnionType):
         (annotation,) = (part for part in get_args(annotation) if part is not NoneType)
     if get_origin(annotation) is list:
         return get_args(annotation)[0], True

@@ -70,7 +70,7 @@ def check_content(batch: Batches, config: ModelConfig, note: Callable[[str], Non
             raise InputError(f"{where}: batch.cursor must be a whole number above 0")
         terms = record.get("rewards") or {}
         if not isinstance(terms, dict) or not all(_is_term(value) for value in terms.values()):
-            raise InputError(f"{where}: \"rewards\" must be an object of numbers and nulls")
+            raise InputError(f'{where}: "rewards" must be an object of numbers and nulls')
         truncating = truncating or sampling.get("top_p", 1.0) < 1
     if truncating:
         note("warning: sampled with top-p < 1: the importance ratios are biased; train with --top-p 1")

@@ -35,9 +35,7 @@ def uniforms(mixed_keys: Tensor, counters: Tensor) -> Tensor:
     return ((bits >> 12) & ((1 << 52) - 1)).double() * 2.0**-52
 
 
-def draw(
-    logits: Tensor, chances: Tensor, temperature: float | Tensor, top_p: float | Tensor
-) -> tuple[Tensor, Tensor]:
+def draw(logits: Tensor, chances: Tensor, temperature: float | Tensor, top_p: float | Tensor) -> tuple[Tensor, Tensor]:
     """One token a row: tokens [N] int64 and log_softmax(logits / temperature) at them [N].
 
     `logits` [N, V] fp32, `chances` uniforms [N] float64, `temperature` and `top_p` one number or a tensor [N].

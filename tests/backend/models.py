@@ -22,8 +22,14 @@ VOCABULARY = 320
 def config(kind: str, **changes: Any) -> Qwen2Config | Qwen3Config | LlamaConfig:
     """A small configuration of one of the three families; changes override its values."""
     common = {
-        "vocab_size": VOCABULARY, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
-        "max_position_embeddings": 256, "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": None,
+        "vocab_size": VOCABULARY,
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 256,
+        "eos_token_id": 1,
+        "bos_token_id": 0,
+        "pad_token_id": None,
     }
     if kind == "qwen2":
         heads = {"num_attention_heads": 3, "num_key_value_heads": 1, "tie_word_embeddings": True}
@@ -32,8 +38,14 @@ def config(kind: str, **changes: Any) -> Qwen2Config | Qwen3Config | LlamaConfig
         # head_dim is not hidden_size / heads, as in the published Qwen3-0.6B.
         heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": False}
         return Qwen3Config(**{**common, **heads, **changes})
-    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-               "original_max_position_embeddings": 32, "rope_theta": 10000.0}
+    scaling = {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+        "rope_theta": 10000.0,
+    }
     heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "tie_word_embeddings": False}
     return LlamaConfig(**{**common, **heads, "rope_parameters": scaling, **changes})
 
@@ -46,7 +58,9 @@ def write_tokenizer(folder: Path, *, bos: bool = False) -> None:
     backend.train_from_iterator(
         CORPUS,
         trainers.BpeTrainer(
-            vocab_size=VOCABULARY - 8, special_tokens=[BOS, EOS, TURN], show_progress=False,
+            vocab_size=VOCABULARY - 8,
+            special_tokens=[BOS, EOS, TURN],
+            show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )

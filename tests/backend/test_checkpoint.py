@@ -144,8 +144,10 @@ DAMAGE = {
     "broken config": (lambda folder: (folder / "config.json").write_text('{"a":'), "config.json: not readable as JSON"),
     "list config": (lambda folder: (folder / "config.json").write_text("[]"), "expected a JSON object, found list"),
     "incomplete config": (edit("config.json", hidden_size="REMOVED"), "config.json: hidden_size is missing"),
-    "architecture": (edit("config.json", architectures=["GPT2LMHeadModel"]),
-                     "GPT2LMHeadModel is not supported; known are Qwen2ForCausalLM, Qwen3ForCausalLM, Llama"),
+    "architecture": (
+        edit("config.json", architectures=["GPT2LMHeadModel"]),
+        "GPT2LMHeadModel is not supported; known are Qwen2ForCausalLM, Qwen3ForCausalLM, Llama",
+    ),
     "no architecture": (edit("config.json", architectures=None), "architecture None is not supported"),
     "weights": (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
     "shard": (remove_shard, r"no model-00002-of-\d+.safetensors, one of the \d+ shards"),

@@ -72,8 +72,11 @@ def test_sample_depends_on_its_seed_only(checkpoints):
         again = run(TorchSampler(model, tokenizer, slots=slots), order)
         for key, samples in first.items():
             assert [sample.ids for sample in again[key]] == [sample.ids for sample in samples]
-    singles = [Group((group.key, at), group.prompt_ids, [seed], group.params)
-               for group in work for at, seed in enumerate(group.seeds)]
+    singles = [
+        Group((group.key, at), group.prompt_ids, [seed], group.params)
+        for group in work
+        for at, seed in enumerate(group.seeds)
+    ]
     narrow = Group("narrow", [9, 9], [1, 2, 3], SamplingParams(temperature=0.3, top_p=0.5, max_tokens=40))
     apart = run(TorchSampler(model, tokenizer, slots=11), [narrow, *singles])
     for group in work:

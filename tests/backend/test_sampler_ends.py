@@ -83,9 +83,11 @@ def test_limits(checkpoints):
     """max_tokens ends a sample with "length"; so does the context, prompt included, here lowered by the caller."""
     _, model, tokenizer = checkpoints["llama"]
     bare = with_ends(tokenizer)
-    work = [Group("max", [3] * 10, [1, 2], SamplingParams(max_tokens=1)),
-            Group("context", [3] * 10, [1, 2], SamplingParams(max_tokens=10**6)),
-            Group("tight", [3] * 39, [1, 2], SamplingParams(max_tokens=10**6))]
+    work = [
+        Group("max", [3] * 10, [1, 2], SamplingParams(max_tokens=1)),
+        Group("context", [3] * 10, [1, 2], SamplingParams(max_tokens=10**6)),
+        Group("tight", [3] * 39, [1, 2], SamplingParams(max_tokens=10**6)),
+    ]
     done = run(TorchSampler(model, bare, max_context=40), work)
     found = {key: [(len(sample.ids), sample.finish) for sample in samples] for key, samples in done.items()}
     assert found == {"max": [(1, "length")] * 2, "context": [(30, "length")] * 2, "tight": [(1, "length")] * 2}

@@ -30,9 +30,18 @@ def build() -> tuple[Qwen2ForCausalLM, Transformer]:
     """The same random weights as a Hugging Face model and as ours."""
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=VOCABULARY, hidden_size=256, intermediate_size=704, num_hidden_layers=4, num_attention_heads=8,
-        num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=None,
-        eos_token_id=None, pad_token_id=0, architectures=["Qwen2ForCausalLM"],
+        vocab_size=VOCABULARY,
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=4,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=0,
+        architectures=["Qwen2ForCausalLM"],
     )
     theirs = Qwen2ForCausalLM(config).eval()
     ours = Transformer(ModelConfig.from_dict(config.to_dict()))
@@ -64,8 +73,14 @@ def run_theirs(
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     settings = GenerationConfig(
-        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=arguments.tokens, pad_token_id=0,
-        num_return_sequences=arguments.group, eos_token_id=ends or None,
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=arguments.tokens,
+        pad_token_id=0,
+        num_return_sequences=arguments.group,
+        eos_token_id=ends or None,
     )
     out = model.generate(ids, attention_mask=mask, generation_config=settings)[:, longest:]
     # The pad token is never an end here, and what follows the first end is not a sample's own.

@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 import typer
 
-from r1cli import options
+from r1cli import options, usage
 from r1cli.algorithms.settings import CHOICES, GrpoSettings
-from r1cli.app import COMMANDS, build
+from r1cli.app import COMMANDS, find
 from r1cli.prompts.sources import TASKS
 from r1cli.rewards import REWARDS
 from r1cli.rewards.verdict import SHAPES
@@ -19,14 +19,15 @@ ABOUT_THE_RUN = {
     "threads", "quiet", "verbose",
 }  # fmt: skip
 
+GROUP = typer.main.get_command(usage.build({name: find(name) for name in COMMANDS}))
+
 # serve --stop is the field's word for ending a server, sample --stop TEXT the field's word for stop strings.
 TWO_MEANINGS = {"--stop"}
 
 
 def parameters(command):
     """A command's parameters by the name of their Python argument; --help itself is left out."""
-    group = typer.main.get_command(build(COMMANDS))
-    return {parameter.name: parameter for parameter in group.commands[command].params if parameter.name != "help"}
+    return {parameter.name: parameter for parameter in GROUP.commands[command].params if parameter.name != "help"}
 
 
 def spelled(parameter):
@@ -99,7 +100,7 @@ def test_same_name_means_the_same_everywhere():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(command):
     """Each command's docstring shows how it is used, beginning with r1 and naming only options that exist."""
-    text = typer.main.get_command(build(COMMANDS)).commands[command].help
+    text = GROUP.commands[command].help
     _, _, examples = text.partition("Example")
     lines = [line.strip() for line in examples.splitlines()[1:] if line.strip()]
     assert lines
