@@ -34,6 +34,12 @@ class State(NamedTuple):
     applied: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, Any], ...] = ()
 
+    @classmethod
+    def load(cls, file: Path) -> "State":
+        """The state in a step's file; raises OSError, and ValueError or TypeError for another file."""
+        values = json.loads(file.read_bytes())
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
     @property
     def reference(self) -> int:
         """The step that is the KL reference."""

@@ -82,7 +82,7 @@ class Run(NamedTuple):
         """The state committed with a step's folder; step-000000 needs no file."""
         file = folder / "trainer" / "state.json"
         try:
-            return State(**json.loads(file.read_bytes()))
+            return State.load(file)
         except FileNotFoundError:
             if folder.name == "step-000000":
                 return State(version=digest(self.id))

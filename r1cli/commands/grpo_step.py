@@ -186,14 +186,13 @@ def _named_run(raw: bytes, where: str) -> str:
     from r1cli.stream import parse
 
     try:
-        record = json.loads(raw)
-    except ValueError:
-        record = parse(raw, where)  # says what is wrong with the line
-    check_rollout(record, where)
-    path = record["policy"]["path"]
+        policy = json.loads(raw)["policy"]
+        path, run = policy["path"] + "", policy["run"] + ""
+    except (ValueError, KeyError, TypeError):
+        check_rollout(parse(raw, where), where)  # says what is wrong with the line
+        raise
     if not (Path(path) / "run.json").is_file():
         raise InputError(f"{where}: the run {path} is not here; name its folder with --run")
-    found = Run.open(Path(path))
-    if found.id != record["policy"]["run"]:
+    if Run.open(Path(path)).id != run:
         raise InputError(f"{where}: {path} is another run than the one sampled from; name the right one with --run")
     return path

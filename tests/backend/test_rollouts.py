@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def opened(run) -> Run:
 
 def plan(run: Run | None, request: dict | None = None, prompts=None, **changes):
     """The job of a request at the run's state with some of its fields changed."""
-    state = replace(run.state(), **changes) if run else None
+    state = run.state()._replace(**changes) if run else None
     return rollouts.plan(
         request or {}, prompts, run=run, state=state or rollouts.State(), tokenizer=TOKENIZER, context=512, path="here"
     )

@@ -197,7 +197,7 @@ def test_keep_bounds_the_steps_but_spares_references_and_step_0(fresh):
     for step in range(1, 9):
         state = publish(fresh, after(state, refreshed=step in (3, 6)), keep=2)
     assert fresh.steps() == [0, 3, 6, 7, 8]
-    assert state.references == [0, 3, 6] and os.readlink(fresh.path / "reference") == "step-000006"
+    assert state.references == (0, 3, 6) and os.readlink(fresh.path / "reference") == "step-000006"
     fresh.rollback(3)
     assert fresh.steps() == [0, 3] and os.readlink(fresh.path / "reference") == "step-000003"
 

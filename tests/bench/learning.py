@@ -1,9 +1,9 @@
-"""Whether pure RL teaches the shipped base to think: the base, then 60 updates for several seeds, on held-out questions.
+"""Whether pure RL teaches the shipped base to think: before and after 60 updates, for several seeds.
 
     python tests/bench/learning.py [--seeds 0 1 2] [--updates 60]
 
-Runs the real pipe against the resident backend, rewards accuracy + 0.3 format, and evaluates with r1 eval (200 questions x
-16 samples, temperature 0.6, top-p 0.95). Prints one JSON object a seed, then one with the means.
+Runs the real pipe against the resident backend, rewards accuracy + 0.3 format, and evaluates with r1 eval (200 held-out
+questions x 16 samples, temperature 0.6, top-p 0.95). Prints one JSON object a seed, then one with the means.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python tests/bench/loop.py [--updates 60] [--rounds 3]
 
-Pipe: r1 sample | r1 reward | r1 grpo-step as three processes against the resident backend, saving every step. One process:
-the same engine, rewards and updates by function calls, without JSON and without saving. Prints one JSON object.
+Pipe: r1 sample | r1 reward | r1 grpo-step as three processes against the resident backend, saving every step. One
+process: the same engine, rewards and updates by function calls, without JSON and saving. Prints one JSON object.
 """
 
 import argparse
