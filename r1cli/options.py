@@ -48,6 +48,13 @@ Threads = Annotated[int | None, Option(metavar="N", min=1, help="CPU threads (de
 Slots = Annotated[
     int | None, Option(metavar="N", min=1, help="Samples decoded side by side (default: 128; 512 on a GPU).")
 ]
+GradientCheckpointing = Annotated[
+    bool | None,
+    Option(
+        "--gradient-checkpointing/--no-gradient-checkpointing",
+        help="Recompute activations in the backward pass: less memory, a third more time.",
+    ),
+]
 Temperature = Annotated[float | None, Option(metavar="T", min=0, help="Sampling temperature; 0 is greedy.")]
 TopP = Annotated[float | None, Option(metavar="P", min=0, max=1, help="Nucleus sampling; 1 keeps all tokens.")]
 MaxTokens = Annotated[int | None, Option(metavar="N", min=1, help="Longest completion, in tokens.")]

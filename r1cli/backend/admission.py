@@ -89,8 +89,8 @@ def question_cursor(batch: Batches, state: State) -> int:
     return max(state.cursor, *(record["batch"].get("cursor", 0) for record in batch.rollouts))
 
 
-def trainer_rollouts(batch: Batches) -> list[Rollout]:
-    """The rollouts as the trainer takes them, in an order of their own.
+def trainer_rollouts(batch: Batches, context: int) -> list[Rollout]:
+    """The rollouts as the trainer takes them, in an order of their own; none can be longer than the model's context.
 
     Groups are numbered by their question, so that neither the order of the lines nor the run's uuid, which is in the
     group's id, can change the update.
@@ -98,10 +98,11 @@ def trainer_rollouts(batch: Batches) -> list[Rollout]:
     groups = {r["group"]["id"]: (str(r.get("id")), r["prompt_ids"], r["group"]["id"]) for r in batch.rollouts}
     names = {name: number for number, name in enumerate(sorted(groups, key=groups.__getitem__))}
     ordered = sorted(batch.rollouts, key=lambda r: (names[r["group"]["id"]], r["group"]["index"]))
-    return [_rollout(record, names[record["group"]["id"]]) for record in ordered]
+    return [_rollout(record, names[record["group"]["id"]], context) for record in ordered]
 
 
-def _rollout(record: Record, group: int) -> Rollout:
+def _rollout(record: Record, group: int, context: int) -> Rollout:
+    room = context - len(record["prompt_ids"])
     return Rollout(
         prompt_ids=record["prompt_ids"],
         completion_ids=record["completion_ids"],
@@ -111,6 +112,6 @@ def _rollout(record: Record, group: int) -> Rollout:
         group=group,
         finish=record["finish"],
         temperature=float(record["sampling"]["temperature"]),
-        max_tokens=record["sampling"].get("max_tokens") or len(record["completion_ids"]),
+        max_tokens=min(record["sampling"].get("max_tokens", room), room),
         dropped=bool(record.get("dropped")),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from r1cli.errors import InputError
 from r1cli.records import Record
 from r1cli.runs import Run, locate
 
@@ -19,6 +20,7 @@ class EngineOptions(NamedTuple):
     device: str | None = None
     threads: int | None = None
     slots: int | None = None
+    gradient_checkpointing: bool | None = None
 
 
 class Backend(Protocol):
@@ -34,17 +36,24 @@ class Backend(Protocol):
         """Frees what the backend holds for this client."""
 
 
-def open_backend(name: str, options: EngineOptions, *, writable: bool = False) -> Backend:
+def open_backend(name: str, options: EngineOptions) -> Backend:
     """The backend of a checkpoint: a client when the run is being served, else an engine in this process.
 
-    Raises InputError for a checkpoint that does not exist, R1Error when serve.json names a backend that is gone.
+    Raises InputError for a checkpoint that does not exist and for options that a resident backend cannot follow,
+    R1Error when serve.json names a backend that is gone.
     """
     path = Path(name)
     if (path / "serve.json").exists():
         from r1cli.backend.client import Client
 
+        set_here = [f"--{name.replace('_', '-')}" for name, value in options._asdict().items() if value is not None]
+        if set_here:
+            raise InputError(
+                f"{name} is being served, and its backend computes as it was started: give {' and '.join(set_here)} "
+                "to r1 serve"
+            )
         return Client(Run.open(path))
     folder, run = locate(name)
     from r1cli.backend.local import Local
 
-    return Local(folder, run, options, writable=writable)
+    return Local(folder, run, options)

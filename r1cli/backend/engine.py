@@ -39,7 +39,7 @@ class Engine:
 
     def __init__(self, folder: Path, run: Run | None, options: EngineOptions, note: Callable[[str], None]):
         self.folder, self.run, self.note = folder, run, note
-        self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(options.device)
         self.tokenizer = Tokenizer.load(folder)
         self.think_tags = tuple(self._single_token(tag) for tag in ("<think>", "</think>"))
         self.state = run.state_at(folder) if run else State()
@@ -51,6 +51,7 @@ class Engine:
         self.slots = options.slots or SLOTS[self.device.type]
         self.sampler = TorchSampler(self.model, self.tokenizer, slots=self.slots)
         self.evaluator = TorchSampler(self.model, self.tokenizer, slots=self.slots)
+        self.checkpoint_layers = bool(options.gradient_checkpointing)
         self.trainer: TorchTrainer | None = None
         self.reference: Transformer | None = None
         self.unsaved = 0  # iterations since the last save
@@ -132,7 +133,7 @@ class Engine:
 
         try:
             metrics = trainer.grpo_step(
-                admission.trainer_rollouts(batch),
+                admission.trainer_rollouts(batch, self.model.config.context),
                 settings,
                 reference=reference,
                 stale=stale,
@@ -186,6 +187,7 @@ class Engine:
                 policy = checkpoint.load_model(self.folder, dtype=torch.float32, device=self.device)
             else:
                 policy = self.model
+            policy.checkpoint_layers = self.checkpoint_layers
             self.trainer = TorchTrainer(policy, device=self.device)
             if (self.folder / "trainer" / "optimizer.json").exists():
                 self.trainer.load(self.folder / "trainer")
@@ -249,6 +251,18 @@ class Engine:
         if self.unlisted:
             self.run.append_metrics(self.unlisted)
             self.unlisted = []
+
+
+def _device(name: str | None) -> torch.device:
+    """The device asked for, or a GPU where there is one; raises InputError for one that is not there."""
+    there = torch.cuda.is_available()
+    try:
+        device = torch.device(name or ("cuda" if there else "cpu"))
+    except RuntimeError:
+        raise InputError(f"no device {name}: expected cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not there):
+        raise InputError(f"no device {name} on this machine; use --device cpu")
+    return device
 
 
 def _rounded(value: Any) -> Any:

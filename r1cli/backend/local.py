@@ -1,29 +1,27 @@
 """A backend in this process: the engine, driven by one command and gone with it."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from r1cli import stream, ui
 from r1cli.backend.base import EngineOptions, Prompts
 from r1cli.backend.engine import Engine, metrics_lines
+from r1cli.errors import InputError
 from r1cli.records import collect
 from r1cli.runs import Run
 
 
 class Local:
-    """Serves one command; holds the run's lock while it may write."""
+    """Serves one command; the engine is built when the work is there, and goes with it."""
 
-    def __init__(self, folder: Path, run: Run | None, options: EngineOptions, *, writable: bool):
-        self.stack = ExitStack()
-        if writable and run is not None:
-            self.stack.enter_context(run.lock())
-            folder = run.latest()
-        self.engine: Engine | None = Engine(folder, run, options, ui.say)
+    def __init__(self, folder: Path, run: Run | None, options: EngineOptions):
+        self.folder, self.run, self.options = folder, run, options
+        self.engine: Engine | None = None
 
     def sample(self, request: dict[str, Any], prompts: Prompts) -> Iterator[bytes]:
         """Yields rollout lines, a group as soon as it is complete."""
+        self.engine = Engine(self.folder, self.run, self.options, ui.say)
         job = self.engine.plan(request, prompts)
         sampler = self.engine.sampler
         for group in job.groups:
@@ -33,13 +31,21 @@ class Local:
                 yield from job.lines(group, samples)
 
     def grpo_step(self, request: dict[str, Any], lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
-        """Applies the batch and yields its metrics lines; a process of one update always saves it."""
+        """Applies the batch and yields its metrics lines; a process of one update always saves it.
+
+        The model is loaded when the batch is whole: until then the stage that samples needs the device.
+        """
+        if (request.get("save_every") or 1) > 1:
+            raise InputError("--save-every needs a resident backend (r1 serve): a process of one update has to save it")
         batch = collect(lines, stream.parse)
-        yield from metrics_lines(self.engine.grpo_step(batch, {**request, "save_every": 1}))
+        if self.run is None:
+            raise InputError(f"{self.folder} is a plain model folder and is never written to; make a run with r1 init")
+        with self.run.lock():
+            self.engine = Engine(self.run.latest(), self.run, self.options, ui.say)
+            yield from metrics_lines(self.engine.grpo_step(batch, {**request, "save_every": 1}))
 
     def close(self) -> None:
-        """Lets go of the run and of the engine's memory on the device."""
-        self.stack.close()
+        """Lets go of the engine's memory on the device."""
         if self.engine is not None and self.engine.device.type == "cuda":
             import torch
 

@@ -86,9 +86,12 @@ def detach(run: Run, options: EngineOptions) -> None:
     """Starts a backend that goes on alone; returns when it answers, raises R1Error with its last words if it dies."""
     refuse_second(run)
     command = [sys.executable, "-m", "r1cli", "serve", str(run.path)]
-    for name in ("device", "threads", "slots"):
-        value = getattr(options, name)
-        command += [] if value is None else [f"--{name}", str(value)]
+    for name, value in options._asdict().items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            command.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            command += [f"--{flag}", str(value)]
     with (run.path / "serve.log").open("ab") as log:
         begin = log.tell()
         # A session of its own and none of our descriptors: the caller's pipe and terminal must not wait for it.

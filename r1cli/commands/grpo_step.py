@@ -10,7 +10,7 @@ from r1cli.options import Option
 # What says how a batch is handled; every other option is a setting of the update.
 HANDLING = {
     "files", "run", "max_staleness", "allow_partial", "keep", "save_every", "refresh_reference", "output", "device",
-    "threads", "quiet", "verbose",
+    "threads", "gradient_checkpointing", "quiet", "verbose",
 }  # fmt: skip
 
 
@@ -98,6 +98,7 @@ def grpo_step(
     output: options.Output = None,
     device: options.Device = None,
     threads: options.Threads = None,
+    gradient_checkpointing: options.GradientCheckpointing = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -133,7 +134,9 @@ def grpo_step(
     with Writer(output) as out:
         lines = raw_lines([Path(file) for file in files or []])
         first, lines = _peek(lines)
-        backend = open_backend(run or _named_run(*first), EngineOptions(device, threads), writable=True)
+        backend = open_backend(
+            run or _named_run(*first), EngineOptions(device, threads, gradient_checkpointing=gradient_checkpointing)
+        )
         try:
             for line in backend.grpo_step(request, lines):
                 out.write(line)

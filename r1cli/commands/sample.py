@@ -48,11 +48,13 @@ def sample(
     """
     ui.setup("sample", quiet, verbose)
     from r1cli.backend.base import EngineOptions, open_backend
-    from r1cli.errors import ReaderGone
+    from r1cli.errors import InputError, ReaderGone
     from r1cli.stream import Writer
 
     out = Writer(output)
     records = None
+    if prompts and split:
+        raise InputError("--split chooses among the run's own questions; prompts from a file are one split")
     if prompts:
         from r1cli.prompts.sources import read_prompts
         from r1cli.records import unique_ids

@@ -15,6 +15,7 @@ def serve(
     device: options.Device = None,
     threads: options.Threads = None,
     slots: options.Slots = None,
+    gradient_checkpointing: options.GradientCheckpointing = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -46,7 +47,7 @@ def serve(
         residence.stop(served)
     elif detach:
         stream.take_stdout()
-        residence.detach(served, EngineOptions(device, threads, slots))
+        residence.detach(served, EngineOptions(device, threads, slots, gradient_checkpointing))
     else:
         stream.take_stdout()
-        residence.stay(served, EngineOptions(device, threads, slots))
+        residence.stay(served, EngineOptions(device, threads, slots, gradient_checkpointing))

@@ -1,5 +1,6 @@
 """The resident backend from start to stop, and what its clients see when it is dead: real processes, real sockets."""
 
+import json
 import os
 import signal
 import stat
@@ -21,6 +22,10 @@ from residents import (
     step_of,
     wait_for,
 )
+
+from r1cli.backend.base import EngineOptions
+from r1cli.backend.engine import Engine
+from r1cli.runs import Run
 
 MANY = ("--questions", "64", "--group", "64")  # 4096 rollouts: far more than a socket and a pipe hold
 
@@ -162,3 +167,46 @@ def test_a_backend_killed_in_mid_stream_fails_its_clients_at_once(run):
         assert words.count(b"\n") == 1 and b"died in the middle" in words and b"--detach" in words
     run_r1("serve", run, "--stop", check=0)
     assert step_of(run) == 0
+
+
+@pytest.mark.parametrize("command", [["sample"], ["eval"], ["serve", "--detach"]])
+def test_a_device_that_is_not_there_is_one_line(run, r1, command):
+    """A wrong --device is the user's mistake, not a defect of ours."""
+    done = r1(command[0], run, *command[1:], "--device", "abacus")
+    assert b"no device abacus" in done.stderr and b"bug" not in done.stderr
+    assert done.returncode in (1, 2)
+
+
+def test_options_of_the_engine_belong_to_serve_while_a_run_is_served(served, r1):
+    """A flag that the backend cannot honour is an error, never ignored."""
+    done = r1("sample", served, "--threads", "2", "--slots", "4")
+    assert done.returncode == 2
+    assert b"give --threads and --slots to r1 serve" in done.stderr
+
+
+def test_gradient_checkpointing_changes_memory_and_not_the_update(tmp_path, r1):
+    """Recomputed activations give the same gradient; both ways of asking for it are honoured."""
+    steps = []
+    for name, ask in (("plain", []), ("checkpointed", ["--gradient-checkpointing"])):
+        run = tmp_path / name
+        r1("init", run, check=0)
+        rollouts = r1("sample", run, "--questions", "2", "--group", "4", check=0).stdout
+        rewarded = r1("reward", "--accuracy", "--format", stdin=rollouts, check=0).stdout
+        steps.append(json.loads(r1("grpo-step", *ask, stdin=rewarded, check=0).stdout))
+    assert steps[0]["grad_norm"] > 0
+    assert steps[0]["grad_norm"] == pytest.approx(steps[1]["grad_norm"], rel=1e-6)
+    assert steps[0]["loss"] == pytest.approx(steps[1]["loss"], rel=1e-6)
+    # The same update either way, so only the trainer itself can tell that the option arrived.
+    for asked in (True, None):
+        opened = Run.open(tmp_path / "plain")
+        engine = Engine(opened.latest(), opened, EngineOptions(gradient_checkpointing=asked), print)
+        assert engine._trainer().model.checkpoint_layers is bool(asked)
+
+
+def test_save_every_needs_a_backend(run, r1):
+    """A process of one update has to save it: asking otherwise is refused before anything is trained."""
+    rollouts = r1("sample", run, "--questions", "2", "--group", "4", check=0).stdout
+    rewarded = r1("reward", "--accuracy", stdin=rollouts, check=0).stdout
+    done = r1("grpo-step", "--save-every", "3", stdin=rewarded)
+    assert done.returncode == 2 and b"--save-every needs a resident backend" in done.stderr
+    assert not (run / "metrics.jsonl").exists()

@@ -16,7 +16,7 @@ from r1cli.rewards.verdict import SHAPES
 # Options of grpo-step that say what to do with the run and not how to compute the update.
 ABOUT_THE_RUN = {
     "run", "files", "max_staleness", "allow_partial", "keep", "save_every", "refresh_reference", "output", "device",
-    "threads", "quiet", "verbose",
+    "threads", "gradient_checkpointing", "quiet", "verbose",
 }  # fmt: skip
 
 GROUP = typer.main.get_command(usage.build({name: find(name) for name in COMMANDS}))
