@@ -154,9 +154,10 @@ def _judged(
     left = [(record, where) for record, where in records if record["id"] not in done]
     if not left:
         return
+    progress = ui.Progress()
+    progress.update("starting")
     backend = open_backend(checkpoint, EngineOptions(*where_to))
     kept = items.open("ab") if items else None
-    progress = ui.Progress()
     settings = rewards.Options(lenient=lenient)
     weights = {"accuracy": 1.0, "format": 0.0}
     try:

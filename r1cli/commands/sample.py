@@ -79,6 +79,7 @@ def sample(
     }
     progress = ui.Progress()
     with out:
+        progress.update("starting")
         backend = open_backend(checkpoint, EngineOptions(device, threads, slots))
         try:
             for count, line in enumerate(backend.sample(request, records), 1):
