@@ -133,11 +133,12 @@ def sampling_error(items: Sequence[Sequence[float]]) -> float | None:
     """Standard error of the mean of item means for these items, when only the samples vary; None if one has < 2."""
     if not items or any(len(values) < 2 for values in items):
         return None
-    total = 0.0
+    variances = []
     for values in items:
         mean = math.fsum(values) / len(values)
-        total += math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)
-    return math.sqrt(total) / len(items)
+        variances.append(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+    # fsum: the order in which questions came must not show in the last digit.
+    return math.sqrt(math.fsum(variances)) / len(items)
 
 
 def summarize(

@@ -53,6 +53,11 @@ def eval_(
 
     with stream.Writer(output) as out:
         if checkpoint is None or (checkpoint == "-" and not prompts):
+            for_sampling = (samples, questions, temperature, top_p, max_tokens, stop, template, seed, items, device)
+            if any(value is not None for value in (*for_sampling, threads, slots)):
+                raise InputError(
+                    "options of sampling need a checkpoint; judged rollouts from stdin are only aggregated"
+                )
             judged = ((line.record, line.where) for line in stream.read([]))
         elif checkpoint == "-":
             raise InputError("prompts need a checkpoint to sample from; - alone aggregates judged rollouts")
@@ -149,10 +154,12 @@ def _judged(
     request["group"] = request["group"] or defaults["samples"]
     request["template"] = templates.load(request["template"]) if request["template"] else None
     done = _finished_items(items, request["group"]) if items else {}
-    for record, where in records:
-        yield from ((judged, where) for judged in done.get(record["id"], ()))
+    kept_before = [(judged, where) for record, where in records for judged in done.get(record["id"], ())]
     left = [(record, where) for record, where in records if record["id"] not in done]
     if not left:
+        if run:
+            _refuse_mixture(items, kept_before[0][0], {"policy": {"version": run.state().version}})
+        yield from kept_before
         return
     progress = ui.Progress()
     progress.update("starting")
@@ -164,18 +171,35 @@ def _judged(
         total = len(left) * request["group"]
         for count, line in enumerate(backend.sample({**request, "questions": None, "background": True}, left), 1):
             record = orjson.loads(line)
+            if count == 1 and kept_before:
+                _refuse_mixture(items, kept_before[0][0], record)
             record |= rewards.judge(record, weights, settings)
             if kept:
                 kept.write(orjson.dumps(record) + b"\n")
                 kept.flush()
             progress.update(f"{count} of {total} samples")
             yield record, f"sample {count}"
+        yield from kept_before
     finally:
         backend.close()
         progress.clear()
         if kept:
             os.fsync(kept.fileno())
             kept.close()
+
+
+def _refuse_mixture(items: Path | None, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Raises InputError when kept samples come from another policy, or were sampled in another way, than new ones."""
+    from r1cli.errors import InputError
+
+    for key, values in ((key, new[key]) for key in ("policy", "sampling") if key in new):
+        found = old.get(key) or {}
+        for name, value in values.items():
+            if found.get(name) != value and name not in ("path", "step", "iteration"):
+                raise InputError(
+                    f"{items}: its samples have {key}.{name} {found.get(name)!r}, this evaluation has {value!r}; "
+                    "name another --items file"
+                )
 
 
 def _finished_items(path: Path, group: int) -> dict[str, list[dict[str, Any]]]:
