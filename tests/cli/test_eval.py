@@ -61,7 +61,12 @@ def test_an_interrupted_evaluation_goes_on(served, r1, tmp_path):
     groups = list(first.values())
     cut.write_bytes(b"".join([*groups[0], *groups[1], *groups[2][:2]]) + groups[3][0][:50])
     assert json.loads(r1(*ask, cut, check=0).stdout) == expected
-    assert sorted(cut.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
+    # The last digits of log-probs depend on what is sampled side by side, the samples do not.
+    samples = [
+        sorted((record["id"], record["completion"]) for record in map(json.loads, path.read_bytes().splitlines()))
+        for path in (cut, whole)
+    ]
+    assert samples[0] == samples[1]
     # All there: nothing is sampled, the numbers stand.
     assert json.loads(r1(*ask, whole, check=0).stdout) == expected
 
