@@ -194,25 +194,6 @@ def _describe(samples: list[Sample]) -> dict:
     return described
 
 
-def summarize_records(
-    records: Iterable[dict],
-    *,
-    ks: Iterable[int] = (),
-    cons: Iterable[int] = (),
-    seed: int = 0,
-    lenient: bool = False,
-    format_shape: str = "zero",
-    think_end: int | None = None,
-) -> list[dict]:
-    """One summary for each task among judged rollouts, in the order in which the tasks appear; `task` comes first."""
-    tasks: dict[str, dict[Hashable, list[Sample]]] = {}
-    for record in records:
-        sample = read_sample(record, lenient=lenient, format_shape=format_shape, think_end=think_end)
-        tasks.setdefault(record.get("task") or "", {}).setdefault(item_of(record), []).append(sample)
-    ks, cons = tuple(ks), tuple(cons)
-    return [{"task": task} | summarize(items, ks=ks, cons=cons, seed=seed) for task, items in tasks.items()]
-
-
 def item_of(record: dict) -> str:
     """Which question a rollout answers: its `id`, or else its group's; raises InputError when it has neither."""
     group = record.get("group")

@@ -45,19 +45,29 @@ class State(NamedTuple):
         """The step that is the KL reference."""
         return self.references[-1]
 
-    def find_applied(self, batches: set[str]) -> list[dict[str, Any]] | None:
-        """The stored metrics of an update that used exactly these batches; InputError when it used only some."""
+    def find_applied(self, batches: set[str], samples: str) -> list[dict[str, Any]] | None:
+        """The stored metrics of an update that used exactly these batches and samples of them (Batches.fingerprint).
+
+        Raises InputError when it used only some of the batches, or other samples of them.
+        """
         for entry in self.applied:
             known = set(entry["batches"])
-            if known == batches:
+            if known == batches and entry["samples"] == samples:
                 return entry["metrics"]
             if known & batches:
                 twice = ", ".join(sorted(known & batches))
-                raise InputError(f"batch {twice} was applied at step {entry['metrics'][-1]['step']}; drop its rollouts")
+                step = entry["metrics"][-1]["step"]
+                raise InputError(f"batch {twice} was applied at step {step}, with other rollouts; sample again")
         return None
 
     def advance(
-        self, batches: list[str], metrics: list[dict[str, Any]], *, cursor: int, refreshed: bool = False
+        self,
+        batches: list[str],
+        metrics: list[dict[str, Any]],
+        *,
+        samples: str = "",
+        cursor: int,
+        refreshed: bool = False,
     ) -> "State":
         """The state after an iteration that applied these batches and wrote these metrics."""
         here = {"iteration": self.iteration, "step": self.step, "version": self.version}
@@ -70,7 +80,7 @@ class State(NamedTuple):
             cursor=cursor,
             version=digest(self.version, sorted(batches), outcome),
             references=(*self.references, step) if refreshed else self.references,
-            applied=(*self.applied, {"batches": sorted(batches), "metrics": metrics})[-REMEMBERED:],
+            applied=(*self.applied, {"batches": sorted(batches), "samples": samples, "metrics": metrics})[-REMEMBERED:],
             history=(*self.history, here)[-REMEMBERED:],
         )
 

@@ -7,11 +7,20 @@ them (stream.py does), and nothing here imports more than the standard library.
 import json
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from r1cli.errors import InputError
 
 Record = dict[str, Any]
+
+
+class Prompt(NamedTuple):
+    """A prompt: its record, its `file:line`, and its line as the user wrote it (with an id, without rollout keys)."""
+
+    record: Record
+    where: str
+    line: bytes
+
 
 ROLLOUT_KEYS = (
     "completion", "prompt_ids", "completion_ids", "logprobs", "finish", "group", "batch", "policy", "sampling",
@@ -52,12 +61,16 @@ def may(record: Record, key: str, kind: type, where: str) -> Any:
     return None if record.get(key) is None else need(record, key, kind, where)
 
 
+def _is_message(message: Record) -> bool:
+    return isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
+
+
 def as_prompt(record: Record, where: str) -> Record:
     """A prompt record: checked, with its `id` (a digest of the prompt where none is given) and no rollout keys."""
-    if "messages" in record:
+    if record.get("messages") is not None:
         messages = need(record, "messages", list, where)
-        if not messages or not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
-            raise InputError(f'{where}: "messages" must be a list of objects with "role" and "content"')
+        if not messages or not all(isinstance(m, dict) and _is_message(m) for m in messages):
+            raise InputError(f'{where}: "messages" must be a list of objects with "role" and "content", both strings')
     elif not need(record, "prompt", str, where).strip():
         raise InputError(f'{where}: "prompt" is empty')
     prompt = {key: value for key, value in record.items() if key not in RESERVED}
@@ -149,6 +162,10 @@ class Batches:
         sizes[group["id"]] = sizes.get(group["id"], group["size"]) - 1
         self.rollouts.append(record)
 
+    def fingerprint(self) -> str:
+        """A digest of which samples are there, so that another part of a batch is not taken for a retry of it."""
+        return digest(sorted(self.seen))
+
     def missing(self) -> str | None:
         """A sentence naming what is missing from the batches, or None when they are complete."""
         for batch, sizes in self.groups.items():
@@ -194,10 +211,17 @@ def thinking(completion: str) -> str | None:
     return completion[start + 7 : end if end >= 0 else None]
 
 
-def unique_ids(prompts: Iterable[tuple[Record, str]]) -> None:
+def whole_answer(record: Record) -> str:
+    """The completion, with the <think> that the template may have written before it."""
+    sampling = record.get("sampling")
+    prefill = sampling.get("prefill") if isinstance(sampling, dict) else None
+    return f"{prefill if isinstance(prefill, str) else ''}{record.get('completion') or ''}"
+
+
+def unique_ids(prompts: Iterable[Prompt]) -> None:
     """Raises InputError when two prompts of one batch share an id."""
     seen: dict[str, str] = {}
-    for prompt, where in prompts:
+    for prompt, where, _ in prompts:
         first = seen.setdefault(prompt["id"], where)
         if first != where:
             raise InputError(f'{where}: duplicate id "{prompt["id"]}", first seen at {first}; ids must be unique')

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,9 +21,8 @@ from r1cli.errors import InputError, R1Error
 from r1cli.history import State, append_metrics, repair_metrics
 from r1cli.records import digest
 
-__all__ = ["Run", "State", "create", "export", "hub_folder", "locate", "replace_file"]
+__all__ = ["Run", "State", "hub_folder", "locate", "replace_file"]
 
-SMALL = 64 << 20  # bytes up to which step-000000 copies the base's files instead of linking to them
 STEP = re.compile(r"step-(\d{6,})$")
 
 
@@ -67,7 +65,10 @@ class Run(NamedTuple):
         """The folder of the current step; raises R1Error when the link is broken."""
         folder = (self.path / "latest").resolve()
         if not folder.is_dir():
-            raise R1Error(f"{self.path}/latest points to {folder.name}, which is missing; see r1 rollback")
+            steps = self.steps()
+            newest = steps[-1] if steps else 0
+            advice = f"r1 rollback {self.path} --to {newest} makes step {newest} the current one"
+            raise R1Error(f"{self.path}: the link `latest` is missing or broken; {advice}")
         return folder
 
     def reference(self, state: State) -> Path:
@@ -111,7 +112,9 @@ class Run(NamedTuple):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 holder = os.read(fd, 100).decode(errors="replace").strip() or "another process"
-                raise R1Error(f"{self.path} is being written by {holder}; wait for it, or stop it") from None
+                served = (self.path / "serve.json").exists()
+                advice = f"stop it with r1 serve {self.path} --stop" if served else "try again when it is done"
+                raise R1Error(f"{self.path} is in use by {holder}; {advice}") from None
             with suppress(OSError):  # on a full disk nobody's name stands there
                 os.truncate(fd, 0)
                 os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
@@ -205,55 +208,6 @@ class Run(NamedTuple):
             self._recover()
 
 
-def create(path: Path, base: Path, name: str, config: dict[str, Any]) -> Run:
-    """Makes a run directory from a base model's folder; raises InputError when the path exists."""
-    import uuid  # only here, and slow to load
-
-    if path.exists():
-        raise InputError(f"{path} exists; choose another name or remove it")
-    part = path.with_name(path.name + ".part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        start = part / "step-000000"
-        start.mkdir(parents=True)
-        for file in sorted(base.iterdir()):
-            if not file.is_file() or file.suffix in (".bin", ".pt", ".pth", ".gguf"):
-                continue
-            if file.stat().st_size > SMALL:
-                (start / file.name).symlink_to(file.resolve())
-            else:
-                shutil.copyfile(file, start / file.name)
-        for link in ("latest", "reference"):
-            (part / link).symlink_to("step-000000")
-        content = {
-            "format": 1,
-            "run": str(uuid.uuid4()),
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "base": {"name": name, "path": str(base.resolve())},
-            **config,
-        }
-        (part / "run.json").write_text(json.dumps(content, indent=2) + "\n")
-        part.rename(path)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise R1Error(f"cannot make {path}: {error.strerror or error}") from None
-    return Run.open(path)
-
-
-def export(folder: Path, target: Path) -> None:
-    """Copies a step's published files (no trainer state) to a new model folder; raises InputError when it exists."""
-    if target.exists():
-        raise InputError(f"{target} exists; choose another name or remove it")
-    part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        shutil.copytree(folder, part, ignore=shutil.ignore_patterns("trainer"))
-        part.rename(target)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise R1Error(f"cannot write {target}: {error.strerror or error}") from None
-
-
 def locate(name: str) -> tuple[Path, Run | None]:
     """The model folder that CKPT names, and its run if any: `tiny`, a run, a model folder, a hub id in the cache.
 
@@ -281,4 +235,6 @@ def hub_folder(name: str) -> Path:
         if (folder / "config.json").is_file():
             return folder
     advice = f"; fetch it with: hf download {name}" if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""
-    raise InputError(f"no checkpoint {name}: not a run, a model folder, `tiny` or a model in the hub cache{advice}")
+    raise InputError(
+        f"no checkpoint {name}: not a run (r1 init makes one), a model folder, `tiny` or a model in the hub cache{advice}"
+    )

@@ -138,7 +138,8 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         if b"NaN" in raw or b"Infinity" in raw:
             raise InputError(f"{where}: NaN and Infinity are not JSON; write null for a number that failed") from None
-        hint = "; the line is torn" if not raw.rstrip().endswith(b"}") else ""
+        torn = raw.lstrip().startswith(b"{") and not raw.rstrip().endswith(b"}")
+        hint = "; the line is torn, or its object goes on in the next (jq -c writes one a line)" if torn else ""
         raise InputError(f"{where}: not JSON ({error.msg}, column {error.colno}){hint}") from None
     if not isinstance(record, dict):
         raise InputError(f"{where}: expected one JSON object per line, found {type(record).__name__}")
@@ -195,6 +196,8 @@ def raw_lines(files: Iterable[Path]) -> Iterator[tuple[bytes, str]]:
     """Yields the lines of the files in turn, unparsed and without their newline, with `file:line`."""
     for name, source in open_inputs(files):
         for number, raw in enumerate(source, 1):
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")  # the mark that Windows programs put in front
             if raw.strip():
                 yield raw.rstrip(b"\r\n"), f"{name}:{number}"
 

@@ -111,6 +111,12 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 
 def validate(settings: GrpoSettings) -> None:
     """Raises ValueError (one line: the setting, what it is, what it may be) when the settings make no sense."""
+    validate_each(settings)
+    _validate_together(settings)
+
+
+def validate_each(settings: GrpoSettings) -> None:
+    """As validate, but without what a run's own settings may put right: so what was typed can be checked by itself."""
     for field in fields(settings):
         value = getattr(settings, field.name)
         _typed(field.name, value, field.type)
@@ -123,13 +129,6 @@ def validate(settings: GrpoSettings) -> None:
         value = getattr(settings, name)
         if value is not None and not holds(value):
             raise ValueError(f"{name} is {value}; it must be {rule}")
-    _validate_together(settings)
-
-
-def _validate_together(settings: GrpoSettings) -> None:
-    low, high = settings.correction_min, settings.correction_max
-    if low > high:
-        raise ValueError(f"correction_min is {low}, above correction_max {high}; swap them")
     if settings.correction != "none" and settings.old_logprobs == "sampler":
         raise ValueError(
             f"correction {settings.correction!r} compares the sampler's log-probs with the trainer's; "
@@ -137,6 +136,12 @@ def _validate_together(settings: GrpoSettings) -> None:
         )
     if settings.loss == "cispo" and settings.dual_clip is not None:
         raise ValueError("dual_clip has no meaning with loss 'cispo', which bounds every ratio by clip_high: drop one")
+
+
+def _validate_together(settings: GrpoSettings) -> None:
+    low, high = settings.correction_min, settings.correction_max
+    if low > high:
+        raise ValueError(f"correction_min is {low}, above correction_max {high}; swap them")
     if settings.decay != "constant":
         if settings.total_steps is None:
             raise ValueError(f"decay {settings.decay!r} needs total_steps, the updates of the whole run")

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from r1cli import ui
 from r1cli.errors import InputError
-from r1cli.records import Record
+from r1cli.records import Prompt
 from r1cli.runs import Run, locate
 
-Prompts = list[tuple[Record, str]] | None
+Prompts = list[Prompt] | None
 
 
 class EngineOptions(NamedTuple):
@@ -52,6 +53,7 @@ def open_backend(name: str, options: EngineOptions) -> Backend:
                 f"{name} is being served, and its backend computes as it was started: give {' and '.join(set_here)} "
                 "to r1 serve"
             )
+        ui.detail(f"{name} is being served: its backend does the work")
         return Client(Run.open(path))
     folder, run = locate(name)
     from r1cli.backend.local import Local

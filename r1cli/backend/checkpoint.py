@@ -33,6 +33,8 @@ def read_config(folder: str | Path) -> ModelConfig:
         return ModelConfig.from_dict(config, where=str(path))
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]} is missing; expected a whole Hugging Face configuration") from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(f"{path}: a value of it makes no sense ({error})") from None
 
 
 def weight_files(folder: str | Path, *, master: bool = False) -> list[Path]:
@@ -123,6 +125,7 @@ def save_weights(model: Transformer, folder: str | Path, *, dtype: torch.dtype, 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path, metadata={"format": "pt"})
+        path.chmod(0o644)  # safetensors makes it private, and others are to read an exported model
     except (OSError, SafetensorError) as error:
         raise R1Error(f"{path}: could not write the weights ({error}); is the disk full?") from None
 

@@ -25,7 +25,7 @@ class Client:
 
     def sample(self, request: dict[str, Any], prompts: Prompts) -> Iterator[bytes]:
         """Yields rollout lines as the backend completes groups."""
-        body = (encode("prompt", [record, where]) for record, where in prompts or ())
+        body = _forward((prompt.line, prompt.where) for prompt in prompts or ())
         return self._exchange({"verb": "sample", "own": prompts is None, **request}, body)
 
     def grpo_step(self, request: dict[str, Any], lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:

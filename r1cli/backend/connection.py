@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from r1cli import stream
 from r1cli.backend.protocol import MARK, decode, encode
 from r1cli.errors import InputError, R1Error
-from r1cli.records import Record, as_prompt, collect
+from r1cli.records import Prompt, as_prompt, collect
 
 IN_MEMORY = 32 << 20  # bytes of unread answers kept in memory per client
 PIECE = 1 << 18  # bytes handed to a socket at once
@@ -186,9 +186,5 @@ def _numbered(lines: Iterator[bytes]) -> Iterator[tuple[bytes, str]]:
         yield line.rstrip(b"\n"), f"{name}:{number}"
 
 
-def _prompts(lines: Iterator[bytes]) -> list[tuple[Record, str]]:
-    prompts = []
-    for line in _body(lines):
-        _, (record, where) = decode(line)
-        prompts.append((as_prompt(record, where), where))
-    return prompts
+def _prompts(lines: Iterator[bytes]) -> list[Prompt]:
+    return [Prompt(as_prompt(stream.parse(raw, where), where), where, raw) for raw, where in _numbered(lines)]

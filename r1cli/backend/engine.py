@@ -14,6 +14,7 @@ import orjson
 import torch
 from safetensors import SafetensorError
 
+from r1cli import ui
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.settings import validate as validate_settings
 from r1cli.backend import admission, checkpoint, rollouts
@@ -23,7 +24,7 @@ from r1cli.backend.sampler_torch import TorchSampler
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import InputError, R1Error
-from r1cli.records import Batches, Record, thinking
+from r1cli.records import Batches, Record, thinking, whole_answer
 from r1cli.runs import Run, State
 
 SMALL_MODEL = 20_000_000  # parameters below which one thread is faster than several
@@ -48,6 +49,7 @@ class Engine:
         dtype = torch.float32 if self.shared else torch.bfloat16
         self.model = checkpoint.load_model(folder, dtype=dtype, device=self.device)
         self._set_threads(options.threads)
+        ui.detail(f"{folder}: {self.device}, {dtype}, {torch.get_num_threads()} threads")
         self.slots = options.slots or SLOTS[self.device.type]
         self.sampler = TorchSampler(self.model, self.tokenizer, slots=self.slots)
         self.evaluator = TorchSampler(self.model, self.tokenizer, slots=self.slots)
@@ -104,7 +106,7 @@ class Engine:
         if self.run is None:
             raise InputError(f"{self.folder} is a plain model folder and is never written to; make a run with r1 init")
         admission.check_origin(batch, self.run)
-        stored = self.state.find_applied(set(batch.questions))
+        stored = self.state.find_applied(set(batch.questions), batch.fingerprint())
         if stored is not None:
             self.save(request.get("keep"))
             self.note(f"this batch was applied already, as step {stored[-1]['step']}; nothing changed")
@@ -123,6 +125,8 @@ class Engine:
         trainer = self._trainer()
         reference = self._reference() if settings.kl else None
         self.detach_evaluator()
+        if not self.shared and not self.sampler.busy:
+            self.sampler.release()  # the update needs the memory of its cache
         begun = False
 
         def begin() -> None:
@@ -161,7 +165,7 @@ class Engine:
         """Mean length of the thinking in tokens; by its share of the text where the tags are no tokens of their own."""
         total = 0.0
         for record in rollouts:
-            ids, text = record["completion_ids"], str(record.get("completion") or "")
+            ids, text = record["completion_ids"], whole_answer(record)
             thought = thinking(text)
             if not thought:
                 continue
@@ -217,9 +221,12 @@ class Engine:
         moved = bool(refresh) and metrics[-1]["step"] // refresh > self.state.reference // refresh
         self.unsaved += 1
         saved = moved or self.unsaved >= every
-        metrics = [{**_rounded(record), "iteration": self.state.iteration + 1, "saved": saved} for record in metrics]
+        metrics = [{**_rounded(record), "iteration": self.state.iteration + 1, "saved": False} for record in metrics]
+        metrics[-1]["saved"] = saved  # an iteration of several updates leaves one folder
         cursor = admission.question_cursor(batch, self.state)
-        self.state = self.state.advance(list(batch.questions), metrics, cursor=cursor, refreshed=moved)
+        self.state = self.state.advance(
+            list(batch.questions), metrics, samples=batch.fingerprint(), cursor=cursor, refreshed=moved
+        )
         self.unlisted += metrics
         if moved:
             self.reference = None

@@ -19,6 +19,11 @@ from r1cli.errors import InputError
 
 ARCHITECTURES = {"Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3", "LlamaForCausalLM": "llama"}
 
+ROPE_KEYS = {
+    "linear": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -63,6 +68,13 @@ class ModelConfig:
         rope_kind = rope.get("rope_type", rope.get("type", "default"))
         if rope_kind not in ("default", "llama3", "linear"):
             raise InputError(f"{where}: rope scaling {rope_kind!r} is not supported; known are default, linear, llama3")
+        for key in ROPE_KEYS.get(rope_kind, ()):
+            if not isinstance(rope.get(key), int | float):
+                raise InputError(f"{where}: rope scaling {rope_kind!r} needs the number {key}")
+        sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+        for key in sizes:
+            if type(config[key]) is not int or config[key] < 1:
+                raise InputError(f"{where}: {key} is {config[key]!r}; expected a whole number above 0")
         heads = config["num_attention_heads"]
         return cls(
             architecture=kind,

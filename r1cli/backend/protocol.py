@@ -39,6 +39,7 @@ class Home(NamedTuple):
     host: str
     start: str | None
     socket: str
+    path: str
 
     @property
     def elsewhere(self) -> bool:
@@ -53,7 +54,7 @@ class Home(NamedTuple):
 
 def announce(run: Run, address: Path) -> None:
     """Writes serve.json for this process; raises R1Error when the disk refuses."""
-    home = Home(os.getpid(), socket.gethostname(), process_start(os.getpid()), str(address))
+    home = Home(os.getpid(), socket.gethostname(), process_start(os.getpid()), str(address), str(run.path))
     try:
         replace_file(run.path / "serve.json", json.dumps(home._asdict()).encode())
     except OSError as error:
@@ -67,7 +68,7 @@ def find_home(run: Run) -> Home | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError):
-        return Home(0, socket.gethostname(), None, "")
+        return Home(0, socket.gethostname(), None, "", "")
 
 
 def process_start(pid: int) -> str | None:
@@ -102,6 +103,11 @@ def connect(run: Run) -> socket.socket:
     home = find_home(run)
     if home is None:
         raise R1Error(f"{run.path} is not being served; start a backend with r1 serve {run.path} --detach")
+    if home.alive and home.path != str(run.path):
+        raise R1Error(
+            f"{run.path} is served under its old path {home.path}; "
+            f"restart the backend: r1 serve {run.path} --stop, then --detach"
+        )
     if home.elsewhere:
         raise R1Error(
             f"{run.path} is served on {home.host}; run the command there, or stop it there "

@@ -10,11 +10,12 @@ from typing import Any
 import numpy
 import orjson
 
+from r1cli.backend.base import Prompts
 from r1cli.backend.sampler_torch import Group, Sample, SamplingParams
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError, R1Error
 from r1cli.prompts import sources, templates
-from r1cli.records import Record, digest, sample_key
+from r1cli.records import Prompt, Record, digest, sample_key
 from r1cli.runs import Run, State
 
 # DeepSeek-R1, Methods: 32 questions x 16 outputs at temperature 1, at most 32,768 tokens (or the context's end).
@@ -35,7 +36,7 @@ class SampleJob:
     groups: list[Group]
     prefixes: list[bytes]
     group_ids: list[str]
-    suffix: bytes
+    suffixes: list[bytes]
     end_tokens: frozenset[int]
     tokenizer: Tokenizer
     size: int
@@ -61,7 +62,7 @@ class SampleJob:
                         b',"logprobs":', orjson.dumps(sample.logprobs, option=orjson.OPT_SERIALIZE_NUMPY),
                         b',"finish":"', sample.finish.encode(),
                         b'","group":', orjson.dumps(member),
-                        self.suffix,
+                        self.suffixes[question],
                     )
                 )
             )  # fmt: skip
@@ -79,7 +80,7 @@ def settings(request: dict[str, Any], run: Run | None) -> dict[str, Any]:
 
 def plan(
     request: dict[str, Any],
-    prompts: list[tuple[Record, str]] | None,
+    prompts: Prompts,
     *,
     run: Run | None,
     state: State,
@@ -101,14 +102,14 @@ def plan(
         raise InputError("no prompts: the input is empty")
     if chosen["group"] < 1 or chosen["max_tokens"] < 1:
         raise InputError("--group and --max-tokens must be at least 1")
-    records, params = [record for record, _ in prompts], []
-    encoded = []
-    for record, where in prompts:
+    records, params, encoded, prefills = [prompt.record for prompt in prompts], [], [], []
+    for record, where, _ in prompts:
         text, special = templates.render(chosen["template"], record, tokenizer, where)
         ids = tokenizer.encode(text, special)
         if len(ids) >= context:
             raise InputError(f"{where}: the prompt has {len(ids)} tokens, the model's context is {context}; shorten it")
         encoded.append(ids)
+        prefills.append("<think>" if text.rstrip().endswith("<think>") else None)
         params.append(
             SamplingParams(
                 temperature=chosen["temperature"],
@@ -145,13 +146,17 @@ def plan(
         )
         for number in range(len(records))
     ]
-    tail = {"batch": batch, "policy": policy, "sampling": sampling}
+    suffixes = []
+    for prefill in prefills:
+        # A thought that the template has opened: graders then read the completion as its continuation.
+        own = {**sampling, "prefill": prefill} if prefill else sampling
+        suffixes.append(b"," + orjson.dumps({"batch": batch, "policy": policy, "sampling": own})[1:] + b"\n")
     return SampleJob(
         number=job,
         groups=groups,
-        prefixes=[orjson.dumps(record)[:-1] for record in records],
+        prefixes=[prompt.line[:-1] for prompt in prompts],
         group_ids=[digest(batch["id"], name, size=6) for name in names],
-        suffix=b"," + orjson.dumps(tail)[1:] + b"\n",
+        suffixes=suffixes,
         end_tokens=frozenset(tokenizer.end_tokens),
         tokenizer=tokenizer,
         size=chosen["group"],
@@ -159,9 +164,7 @@ def plan(
     )
 
 
-def _own_questions(
-    chosen: dict[str, Any], run: Run | None, state: State, seed: int
-) -> tuple[list[tuple[Record, str]], int | None]:
+def _own_questions(chosen: dict[str, Any], run: Run | None, state: State, seed: int) -> tuple[list[Prompt], int | None]:
     source = run.config.get("source") if run else None
     if source is None:
         raise InputError(
@@ -172,8 +175,7 @@ def _own_questions(
     start = state.cursor + chosen["draw"] * count if split == "train" else 0
     # The questions belong to the run: another sampling seed gives other samples of the same questions.
     drawn = sources.draw(source, run.config.get("seed", 0), start, count, split)
-    named = [(record, f"question {start + number}") for number, record in enumerate(drawn)]
-    return named, start if split == "train" else None
+    return drawn, start if split == "train" else None
 
 
 def _unique_names(records: list[Record]) -> list[str]:

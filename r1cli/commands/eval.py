@@ -80,8 +80,9 @@ def eval_(
         if not tasks:
             raise InputError("no samples: the input is empty")
         for task, questions_of_task in tasks.items():
-            # A sample whose judge failed has no verdict and cannot count towards k.
-            fewest = min(sum(s.value is not None for s in of_one) or 1 for of_one in questions_of_task.values())
+            # A sample whose judge failed has no verdict and cannot count towards k; nor does a question without any.
+            verdicts = [sum(s.value is not None for s in of_one) for of_one in questions_of_task.values()]
+            fewest = min(filter(None, verdicts), default=1)
             summary = {"task": task} | evaluation.summarize(questions_of_task, ks=(fewest,), cons=(fewest,))
             out.record(summary)
             ui.say(_describe(summary, fewest))
@@ -104,7 +105,7 @@ def _end_of_thinking(checkpoint: str) -> int | None:
 def _describe(summary: dict[str, Any], k: int) -> str:
     error = summary["stderr"]
     parts = [f"pass@1 {summary['pass@1']:.3f}" + (f" ± {error:.3f}" if error is not None else "")]
-    parts += [f"{name}@{k} {summary[f'{name}@{k}']:.3f}" for name in ("pass", "cons") if f"{name}@{k}" in summary]
+    parts += [f"{name}@{k} {summary[f'{name}@{k}']:.3f}" for name in ("pass", "cons") if k > 1]
     parts.append(f"format {summary['format']:.3f}")
     if "tokens" in summary:
         parts.append(f"{summary['tokens']:.1f} tokens")
@@ -122,14 +123,13 @@ def _judged(
     lenient: bool,
     items: Path | None,
 ) -> Any:
-    """Yields judged rollouts with their places, first those that the items file has already."""
-    import os
-
+    """Yields judged rollouts with their questions' places; those that the items file has already come last."""
     import orjson
 
     from r1cli import rewards
     from r1cli.backend.base import EngineOptions, open_backend
     from r1cli.errors import InputError
+    from r1cli.items import Items
     from r1cli.prompts import sources, templates
     from r1cli.records import unique_ids
     from r1cli.runs import locate
@@ -137,96 +137,61 @@ def _judged(
     _, run = locate(checkpoint)
     defaults = {"temperature": 0.6, "top_p": 0.95, "samples": 16, "questions": 200}
     defaults |= run.defaults("eval") if run else {}
+    if items and files and any(items.exists() and file.exists() and items.samefile(file) for file in files):
+        raise InputError(f"--items {items} is the file of prompts; name a file of its own")
     if files:
-        records = list(sources.read_prompts(files))[: request["questions"]]
-        unique_ids(records)
+        prompts = list(sources.read_prompts(files))[: request["questions"]]
+        unique_ids(prompts)
     else:
         source = run.config.get("source") if run else {"task": "sum"} if checkpoint == "tiny" else None
         if source is None:
             raise InputError(f"{checkpoint} has no task of its own; name a file of prompts with answers")
         count = request["questions"] or defaults["questions"]
-        drawn = sources.draw(source, run.config.get("seed", 0) if run else 0, 0, count, "test")
-        records = [(record, f"question {place}") for place, record in enumerate(drawn)]
-    if not records:
+        prompts = sources.draw(source, run.config.get("seed", 0) if run else 0, 0, count, "test")
+    if not prompts:
         raise InputError("no prompts: the input is empty")
     for key in ("temperature", "top_p"):
         request[key] = defaults[key] if request[key] is None else request[key]
     request["group"] = request["group"] or defaults["samples"]
     request["template"] = templates.load(request["template"]) if request["template"] else None
-    done = _finished_items(items, request["group"]) if items else {}
-    kept_before = [(judged, where) for record, where in records for judged in done.get(record["id"], ())]
-    left = [(record, where) for record, where in records if record["id"] not in done]
-    if not left:
-        if run:
-            _refuse_mixture(items, kept_before[0][0], {"policy": {"version": run.state().version}})
-        yield from kept_before
-        return
+    asked = {key: request[key] for key in ("temperature", "top_p", "max_tokens", "seed", "template")}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    kept = Items(items, prompts, request["group"]) if items else None
+    left = [prompt for prompt in prompts if not kept or prompt.record["id"] not in kept.done]
     progress = ui.Progress()
-    progress.update("starting")
-    backend = open_backend(checkpoint, EngineOptions(*where_to))
-    kept = items.open("ab") if items else None
     settings = rewards.Options(lenient=lenient)
     weights = {"accuracy": 1.0, "format": 0.0}
+    places = {prompt.record["id"]: prompt.where for prompt in prompts}
+    backend = None
     try:
-        total = len(left) * request["group"]
-        for count, line in enumerate(backend.sample({**request, "questions": None, "background": True}, left), 1):
+        if kept:
+            kept.refuse_mixture(sampling=asked)
+        if left:
+            progress.update("starting")
+            backend = open_backend(checkpoint, EngineOptions(*where_to))
+            found = backend.sample({**request, "questions": None, "background": True}, left)
+        else:
+            found = iter(())
+            if run:
+                kept.refuse_mixture(policy={"run": run.id, "version": run.state().version})
+        for count, line in enumerate(found, 1):
             record = orjson.loads(line)
-            if count == 1 and kept_before:
-                _refuse_mixture(items, kept_before[0][0], record)
-            record |= rewards.judge(record, weights, settings)
+            where = places[record["id"]]
+            if kept and count == 1:
+                kept.refuse_mixture(policy=record["policy"], sampling=record["sampling"])
+            try:
+                record |= rewards.judge(record, weights, settings)
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
             if kept:
-                kept.write(orjson.dumps(record) + b"\n")
-                kept.flush()
-            progress.update(f"{count} of {total} samples")
-            yield record, f"sample {count}"
-        yield from kept_before
+                kept.append(record)
+            progress.update(f"{count} of {len(left) * request['group']} samples")
+            yield record, where
+        for record in kept.kept() if kept else ():
+            yield record, places[record["id"]]
     finally:
-        backend.close()
+        if backend:
+            backend.close()
         progress.clear()
         if kept:
-            os.fsync(kept.fileno())
             kept.close()
-
-
-def _refuse_mixture(items: Path | None, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Raises InputError when kept samples come from another policy, or were sampled in another way, than new ones."""
-    from r1cli.errors import InputError
-
-    for key, values in ((key, new[key]) for key in ("policy", "sampling") if key in new):
-        found = old.get(key) or {}
-        for name, value in values.items():
-            if found.get(name) != value and name not in ("path", "step", "iteration"):
-                raise InputError(
-                    f"{items}: its samples have {key}.{name} {found.get(name)!r}, this evaluation has {value!r}; "
-                    "name another --items file"
-                )
-
-
-def _finished_items(path: Path, group: int) -> dict[str, list[dict[str, Any]]]:
-    """The judged samples of an items file by question, for questions whose samples are all there.
-
-    A torn last line, as a crash leaves it, is cut off.
-    """
-    import orjson
-
-    from r1cli import stream
-
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        path.write_bytes(whole)
-    found: dict[str, list[dict[str, Any]]] = {}
-    for number, raw in enumerate(whole.splitlines(), 1):
-        record = stream.parse(raw, f"{path}:{number}") if raw.strip() else None
-        if record and "id" in record:
-            found.setdefault(record["id"], []).append(record)
-    # Half a group is sampled again as a whole; its old lines go, so that no sample counts twice.
-    complete = {name: records for name, records in found.items() if len(records) == group}
-    if len(complete) < len(found):
-        from r1cli.runs import replace_file
-
-        kept = [orjson.dumps(record) + b"\n" for records in complete.values() for record in records]
-        replace_file(path, b"".join(kept))
-    return complete

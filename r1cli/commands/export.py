@@ -21,15 +21,16 @@ def export(
     \b
     Examples:
       r1 export runs/zero zero-model
-      r1 export runs/zero zero-model-40 --step 40
+      r1 export runs/zero base-model --step 0
     """
     ui.setup("export", quiet, verbose)
-    from r1cli import runs
+    from r1cli.creation import export as copy_step
     from r1cli.errors import InputError
+    from r1cli.runs import Run
 
-    source = runs.Run.open(run)
+    source = Run.open(run)
     chosen = source.latest() if step is None else source.step_folder(step)
     if not chosen.is_dir():
         raise InputError(f"{run} has no step {step}; it has {', '.join(map(str, source.steps()))}")
-    runs.export(chosen, folder)
+    copy_step(chosen, folder)
     ui.say(f"{chosen.name} of {run} is in {folder}")

@@ -150,10 +150,8 @@ def _check(asked: dict[str, Any]) -> None:
     from r1cli.algorithms import settings
     from r1cli.errors import InputError
 
-    # run.json may bring the schedule's length that a decay needs.
-    schedule = {"total_steps": 1} if "decay" in asked else {}
     try:
-        settings.validate(settings.GrpoSettings.from_dict({**schedule, **asked}))
+        settings.validate_each(settings.GrpoSettings.from_dict(asked))
     except ValueError as error:
         raise InputError(str(error)) from None
 

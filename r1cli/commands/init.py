@@ -19,7 +19,8 @@ def init(
     template: options.Template = None,
     seed: Annotated[int, Option(metavar="N", help="Seed of the questions and of the samples.")] = 0,
     total_steps: Annotated[
-        int | None, Option(metavar="N", min=1, help="Length of the learning-rate schedule, in updates.")
+        int | None,
+        Option(metavar="N", min=1, help="Length of the learning-rate schedule, in updates; it falls linearly then."),
     ] = None,
     keep: Annotated[
         int, Option(metavar="N", min=0, help="Steps kept on disk besides step 0 and the reference; 0: all.")
@@ -46,11 +47,12 @@ def init(
     ui.setup("init", quiet, verbose)
     import json
 
+    from r1cli.creation import create_run
     from r1cli.errors import InputError
     from r1cli.prompts import sources, templates
-    from r1cli.runs import create, locate
+    from r1cli.runs import locate
 
-    folder, _ = locate(base)
+    folder, origin = locate(base)
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder} has no {name}; expected a model folder in Hugging Face format")
@@ -58,11 +60,12 @@ def init(
         raise InputError(f"{folder} has no weights (model.safetensors, whole or in shards); other formats are not read")
     suits = folder / "r1.json"
     defaults = json.loads(suits.read_text()).get("defaults", {}) if suits.is_file() else {}
-    task = task or defaults.pop("task", None)
-    defaults.pop("task", None)
-    own_template = defaults.pop("template", "r1-zero")
-    template = templates.load(template) if template else own_template
-    source = None
+    base_task, base_template = defaults.pop("task", None), defaults.pop("template", "r1-zero")
+    inherited = origin.config if origin else {}
+    defaults = inherited.get("defaults", defaults)
+    template = templates.load(template) if template else inherited.get("template", base_template)
+    source = inherited.get("source")
+    task = task or (None if source else base_task)
     if task in sources.TASKS:
         source = {"task": task}
     elif task is not None:
@@ -71,8 +74,9 @@ def init(
         sources.load(Path(task))  # a bad file is found now and not at the first step
         source = {"file": str(Path(task).resolve())}
     if total_steps is not None:
-        defaults.setdefault("grpo", {})["total_steps"] = total_steps
-    made = create(
+        grpo = defaults.setdefault("grpo", {})
+        grpo.update(total_steps=total_steps, decay=grpo.get("decay", "linear"))  # a constant rate has no length
+    made = create_run(
         run,
         folder,
         base,
@@ -85,5 +89,10 @@ def init(
             "refresh_reference": refresh_reference,
             "defaults": defaults,
         },
+        origin,
     )
-    ui.say(f"made {made.path} from {base}" + (f", task {task}" if task else ", no task: give r1 sample a prompts file"))
+    questions = next(iter(source.values())) if source else None
+    ui.say(
+        f"made {made.path} from {base}, "
+        + (f"questions from {questions}" if questions else "no task: give r1 sample a prompts file")
+    )

@@ -42,6 +42,8 @@ def plot(
     with stream.Writer() as out:
         for path in source:
             file = path / "metrics.jsonl" if path.is_dir() else path
+            if path.is_dir() and not file.exists():
+                raise InputError(f"{path} has no updates yet (no metrics.jsonl)")
             records = [line.record for line in stream.read([file])]
             for name in metric or DEFAULT:
                 points = [

@@ -50,7 +50,7 @@ def prompts(
     else:
         if split != "train":
             raise InputError("--split is for generated tasks; a file is one split")
-        read = sources.read_lines([Path(source)], skip_bad=skip_bad)
+        read = (prompt.line + b"\n" for prompt in sources.read_prompts([Path(source)], skip_bad=skip_bad))
         if shuffle:
             held = list(read)
             random.Random(seed).shuffle(held)

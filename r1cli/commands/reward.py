@@ -1,6 +1,6 @@
 """r1 reward"""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from r1cli import options, ui
 from r1cli.options import Option
@@ -61,6 +61,13 @@ def reward(
     names = [name for name, wanted in chosen.items() if wanted]
     if not names:
         raise InputError("nothing to judge by: name at least one of --accuracy, --format, --language")
+    for option, given, judge in (
+        ("--lenient", lenient, "accuracy"),
+        ("--format-shape", format_shape != "zero", "format"),
+        ("--language-detector", language_detector, "language"),
+    ):
+        if given and judge not in names:
+            raise InputError(f"{option} says how --{judge} judges, which was not asked for")
     weights = _weights(weight or [], names)
     rewards.check_weights(weights)
     if language not in (None, "auto"):
@@ -73,11 +80,11 @@ def reward(
         for line in stream.read(files or [], skip_bad=skip_bad):
             record = line.record
             try:
-                need(record, "completion", str, "field")
-                verdict = rewards.judge(record, weights, settings)
-            except InputError as error:
+                need(record, "completion", str, line.where)
+                verdict = _judge(record, weights, settings, line.where)
+            except InputError:
                 if not skip_bad:
-                    raise InputError(f"{line.where}: {error}") from None
+                    raise
                 summary.bad += 1
                 continue
             # Spliced on, so that what came in leaves byte for byte as it came.
@@ -89,6 +96,16 @@ def reward(
     for warning in summary.warnings():
         ui.warn(warning)
     ui.say(summary.line())
+
+
+def _judge(record: dict[str, Any], weights: dict[str, float], settings: Any, where: str) -> dict[str, Any]:
+    from r1cli import rewards
+    from r1cli.errors import InputError
+
+    try:
+        return rewards.judge(record, weights, settings)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _weights(given: list[str], names: list[str]) -> dict[str, float]:

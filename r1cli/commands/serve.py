@@ -39,6 +39,9 @@ def serve(
 
     if detach + status + stop > 1:
         raise InputError("--detach, --status and --stop exclude each other")
+    engine = EngineOptions(device, threads, slots, gradient_checkpointing)
+    if (status or stop) and any(value is not None for value in engine):
+        raise InputError("--status and --stop take no options of the engine: they were set when it was started")
     served = Run.open(run)
     if status:
         with stream.Writer() as out:
@@ -47,7 +50,7 @@ def serve(
         residence.stop(served)
     elif detach:
         stream.take_stdout()
-        residence.detach(served, EngineOptions(device, threads, slots, gradient_checkpointing))
+        residence.detach(served, engine)
     else:
         stream.take_stdout()
-        residence.stay(served, EngineOptions(device, threads, slots, gradient_checkpointing))
+        residence.stay(served, engine)

@@ -1,5 +1,6 @@
 """r1 show"""
 
+import json
 import sys
 from typing import Annotated, Any
 
@@ -49,6 +50,8 @@ def show(
 
 def page(record: dict[str, Any], paint: bool) -> str:
     """One record as text, with a blank line after it."""
+    from r1cli.records import whole_answer
+
     style = _painter(paint)
     if not isinstance(record.get("completion"), str):
         return "".join(f"{style(BOLD, _text(key))}: {_text(value)}\n" for key, value in record.items()) + "\n"
@@ -56,7 +59,7 @@ def page(record: dict[str, Any], paint: bool) -> str:
     if verdict := _verdict(record, style):
         lines.append(verdict)
     lines += [style(BOLD, "Q ") + _text(question(record)), ""]
-    lines.append(_completion(record["completion"], style).strip("\n"))
+    lines.append(_completion(whole_answer(record), style).strip("\n"))
     if "answer" in record:
         lines += ["", style(DIM, f"expected: {_text(record['answer'])}")]
     return "\n".join(lines) + "\n\n"
@@ -133,4 +136,4 @@ def _painter(paint: bool) -> Any:
 
 
 def _text(value: Any) -> str:
-    return ui.printable(value if isinstance(value, str) else str(value))
+    return ui.printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -12,7 +12,7 @@ import orjson
 
 from r1cli import stream
 from r1cli.errors import InputError
-from r1cli.records import RESERVED, Record, as_prompt, unique_ids
+from r1cli.records import RESERVED, Prompt, Record, as_prompt, unique_ids
 
 TASKS = ("sum",)
 
@@ -26,24 +26,18 @@ def generate(task: str, seed: int, index: int, split: str) -> Record:
     raise InputError(f"no task {task}: expected {', '.join(TASKS)} or a JSONL file")
 
 
-def read_prompts(files: list[Path], *, skip_bad: bool = False) -> Iterator[tuple[Record, str]]:
-    """Yields the checked prompt records of JSONL files with their `file:line`."""
-    for line in stream.read(files, check=as_prompt, skip_bad=skip_bad):
-        yield line.record, line.where
-
-
-def read_lines(files: list[Path], *, skip_bad: bool = False) -> Iterator[bytes]:
-    """Yields the checked prompts of JSONL files as lines: the user's keys byte for byte, and an id in front
-    where there was none.
+def read_prompts(files: list[Path], *, skip_bad: bool = False) -> Iterator[Prompt]:
+    """Yields the checked prompts of JSONL files: the user's keys byte for byte, and an id in front where there was
+    none.
     """
     for line in stream.read(files, check=as_prompt, skip_bad=skip_bad):
         body = stream.without(line.raw, RESERVED)
         if "id" not in stream.parse(body, line.where):
             body = orjson.dumps({"id": line.record["id"]})[:-1] + b"," + body[1:]
-        yield body + b"\n"
+        yield Prompt(line.record, line.where, body)
 
 
-def load(path: Path) -> list[Record]:
+def load(path: Path) -> list[Prompt]:
     """The prompts of a run's file; raises InputError when it cannot be read, holds none, or has an id twice."""
     try:
         return _load(str(path), path.stat().st_mtime_ns)
@@ -52,27 +46,28 @@ def load(path: Path) -> list[Record]:
 
 
 @lru_cache(maxsize=4)
-def _load(path: str, modified: int) -> list[Record]:
+def _load(path: str, modified: int) -> list[Prompt]:
     prompts = list(read_prompts([Path(path)]))
     unique_ids(prompts)
     if not prompts:
         raise InputError(f"{path} holds no prompts")
-    return [prompt for prompt, _ in prompts]
+    return prompts
 
 
-def draw(source: dict[str, str], seed: int, start: int, count: int, split: str) -> list[Record]:
+def draw(source: dict[str, str], seed: int, start: int, count: int, split: str) -> list[Prompt]:
     """Questions start .. start+count-1 of a run's source.
 
     A source is `{"task": NAME}`, or `{"file": PATH}`, whose prompts come in a new order each epoch.
     Raises InputError when a file source is asked for a held-out split that it does not have.
     """
     if "task" in source:
-        return [generate(source["task"], seed, index, split) for index in range(start, start + count)]
+        made = (generate(source["task"], seed, index, split) for index in range(start, start + count))
+        return [Prompt(record, f"{record['id']}:1", orjson.dumps(record)) for record in made]
     path = Path(source["file"])
     if split != "train":
         raise InputError(f"the run's questions come from {path}, which has no {split} split; name a file of prompts")
     prompts = load(path)
-    drawn: list[Record] = []
+    drawn: list[Prompt] = []
     for index in range(start, start + count):
         epoch, place = divmod(index, len(prompts))
         drawn.append(prompts[_order(len(prompts), seed, epoch)[place]])

@@ -51,7 +51,6 @@ DEFAULTS = {
         "total_steps": 60,
         "lr_min_ratio": 0.1,
     },
-    "reward": {"accuracy": 1.0, "format": 0.3},
     "eval": {"temperature": 0.6, "top_p": 0.95, "samples": 16, "questions": 200},
 }
 

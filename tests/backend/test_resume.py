@@ -88,8 +88,8 @@ def test_a_run_killed_again_and_again_ends_bit_identical(run, uninterrupted):
     compare(run, rewarded, uninterrupted[0])
     # 2: resident, the backend killed in the middle of sampling and in the middle of publishing
     run_r1("serve", run, "--detach", check=0)
-    client = start_r1("sample", run)
-    wait_for(lambda: status(run)["sampling"] or client.poll() is not None)
+    client = start_r1("sample", run, "--questions", "200")  # long enough to be seen at it
+    wait_for(lambda: status(run)["sampling"])
     kill_backend(run)
     client.communicate()
     assert check_consistent(run) == 1

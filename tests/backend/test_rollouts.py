@@ -12,6 +12,7 @@ from residents import judge, records
 from r1cli.backend import rollouts
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError
+from r1cli.records import Prompt
 from r1cli.runs import Run, locate
 
 TINY = locate("tiny")[0]
@@ -27,6 +28,7 @@ def opened(run) -> Run:
 def plan(run: Run | None, request: dict | None = None, prompts=None, **changes):
     """The job of a request at the run's state with some of its fields changed."""
     state = run.state()._replace(**changes) if run else None
+    prompts = prompts and [Prompt(record, where, json.dumps(record).encode()) for record, where in prompts]
     return rollouts.plan(
         request or {}, prompts, run=run, state=state or rollouts.State(), tokenizer=TOKENIZER, context=512, path="here"
     )
@@ -37,7 +39,7 @@ def questions(job) -> list[str]:
 
 
 def tail(job) -> dict:
-    return json.loads(b"{" + job.suffix[1:])
+    return json.loads(b"{" + job.suffixes[0][1:])
 
 
 def seeds(job) -> list[list[int]]:

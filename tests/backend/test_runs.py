@@ -11,7 +11,8 @@ import orjson
 import pytest
 from conftest import ENVIRONMENT, R1, run_r1
 
-from r1cli import atomic, history, runs
+from r1cli import atomic, history
+from r1cli.creation import create_run
 from r1cli.errors import InputError, R1Error
 from r1cli.history import State
 from r1cli.runs import Run
@@ -28,7 +29,7 @@ def fresh(tmp_path) -> Run:
     base.mkdir()
     (base / "config.json").write_text("{}")
     (base / "model.safetensors").write_text("step 0")
-    return runs.create(tmp_path / "run", base, "base", {"keep": 0})
+    return create_run(tmp_path / "run", base, "base", {"keep": 0}, None)
 
 
 def after(state: State, **changes) -> State:
@@ -253,11 +254,13 @@ def test_versions_tell_histories_apart():
 
 def test_a_batch_is_found_only_as_a_whole():
     """A retried batch gives its metrics; one that holds more than was applied is refused, not trained on in part."""
-    state = State(version="v").advance(["a", "b"], [{"step": 1}], cursor=8)
-    assert state.find_applied({"b", "a"}) == [{"step": 1}]
-    assert state.find_applied({"c"}) is None
+    state = State(version="v").advance(["a", "b"], [{"step": 1}], samples="x", cursor=8)
+    assert state.find_applied({"b", "a"}, "x") == [{"step": 1}]
+    assert state.find_applied({"c"}, "x") is None
+    with pytest.raises(InputError, match="applied at step 1, with other rollouts"):
+        state.find_applied({"a", "b"}, "half")
     with pytest.raises(InputError, match="batch a was applied at step 1"):
-        state.find_applied({"a", "c"})
+        state.find_applied({"a", "c"}, "x")
 
 
 def test_memory_of_batches_is_bounded():

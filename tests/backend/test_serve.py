@@ -64,7 +64,7 @@ def test_stop_saves_and_clears_up_and_a_second_backend_is_refused(run):
     assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
     for arguments in (("--detach",), ()):
         assert "served already" in one_line(run_r1("serve", run, *arguments, check=1))
-    assert "is being written by process" in one_line(run_r1("rollback", run, "--to", "0", check=1))
+    assert "is in use by process" in one_line(run_r1("rollback", run, "--to", "0", check=1))
     updated = run_r1("grpo-step", "--save-every", "5", stdin=batch(run), check=0)
     assert records(updated.stdout)[0]["saved"] is False
     assert status(run) | {"seconds": 0} == {

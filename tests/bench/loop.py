@@ -72,11 +72,11 @@ for _ in range(int(sys.argv[2])):
     for group in job.groups:
         engine.sampler.add(group)
     batch = Batches()
-    tail = orjson.loads(b"{" + job.suffix[1:])
     while engine.sampler.busy:
         for group, samples in engine.sampler.step():
             question = group.key[1]
             prompt = orjson.loads(job.prefixes[question] + b"}")
+            tail = orjson.loads(b"{" + job.suffixes[question][1:])
             for index, sample in enumerate(samples):
                 ids = sample.ids[:-1] if sample.finish == "stop" else sample.ids
                 record = {

@@ -124,7 +124,7 @@ def test_export_and_rollback(tmp_path):
     first, judged = step(run)
     second, later = step(run)
     refused = run_r1("rollback", run, "--to", "1")
-    assert refused.returncode == 1 and b"is being written by process" in refused.stderr
+    assert refused.returncode == 1 and b"is in use by process" in refused.stderr and b"--stop" in refused.stderr
     run_r1("serve", run, "--stop", check=0)
     assert [first["step"], second["step"]] == [1, 2]
     assert os.readlink(run / "latest") == "step-000002"

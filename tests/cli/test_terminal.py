@@ -61,19 +61,24 @@ def test_progress_on_a_terminal(served):
     code, seen, out = on_terminal(["sample", served, *SAMPLE], streams={"stderr"})
     assert code == 0
     assert len(out.splitlines()) == 128
-    assert re.match(r"\r\x1b\[Kr1 sample: \d+ rollouts\r", seen)
+    assert re.match(r"\r\x1b\[Kr1 sample: starting\r\x1b\[Kr1 sample: \d+ rollouts\r", seen)
     assert "\n" not in seen
     assert seen.endswith("\r\x1b[K")
     assert out == run_r1("sample", served, *SAMPLE, check=0).stdout
 
 
+DUMB = {"TERM": "dumb"}
+
+
 @pytest.mark.parametrize(
-    ("options", "env"), [(["-q"], {}), (["-v"], {}), ([], {"TERM": "dumb"})], ids=["quiet", "verbose", "dumb"]
+    ("options", "env", "said"),
+    [(["-q"], {}, ""), (["-v"], {}, "r1 sample: {run} is being served: its backend does the work\r\n"), ([], DUMB, "")],
+    ids=["quiet", "verbose", "dumb"],
 )
-def test_no_progress(served, options, env):
-    """Not a byte with -q, with -v (which is for logs) or on a dumb terminal."""
+def test_no_progress(served, options, env, said):
+    """No progress with -q, with -v (which is for logs, and says where the work is done) or on a dumb terminal."""
     code, seen, out = on_terminal(["sample", served, *SAMPLE, *options], streams={"stderr"}, env=env)
-    assert (code, seen, len(out.splitlines())) == (0, "", 128)
+    assert (code, seen, len(out.splitlines())) == (0, said.format(run=served), 128)
 
 
 def test_no_progress_in_a_pipe(served):

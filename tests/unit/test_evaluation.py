@@ -13,11 +13,11 @@ from r1cli.evaluation import (
     clustered_error,
     cons_at_k,
     consensus,
+    item_of,
     pass_at_k,
     read_sample,
     sampling_error,
     summarize,
-    summarize_records,
 )
 
 
@@ -125,22 +125,28 @@ def record(item, completion, right, **keys):
     return {"id": item, "task": "sum"} | judged | keys
 
 
-def test_records_become_summaries_by_task():
-    """Judged rollouts from a stream: grouped by task and question, equal answers one cluster."""
+def summary_of(rows, think_end=None, **options):
+    items = {}
+    for row in rows:
+        items.setdefault(item_of(row), []).append(read_sample(row, think_end=think_end))
+    return summarize(items, **options)
+
+
+def test_records_become_summaries():
+    """Judged rollouts from a stream: grouped by question, equal answers one cluster."""
     good, half = "<think>abc</think><answer>1/2</answer>", "<think>abc</think>\\boxed{0.50}"
     rows = [
         record("a", good, 0.0, completion_ids=[7, 8, 9, 3, 1]),
         record("a", half, 0.0, completion_ids=[7, 3, 1]),
         record("a", "<think>abc</think><answer>3</answer>", 1.0, completion_ids=[7, 1]),
-        record("b", good, 1.0, task="other"),
     ]
-    first, second = summarize_records(rows, ks=[1], cons=[1], think_end=3)
-    assert list(first)[:3] == ["task", "items", "samples"]
-    assert (first["task"], first["items"], first["samples"], second["task"]) == ("sum", 1, 3, "other")
+    first = summary_of(rows, ks=[1], cons=[1], think_end=3)
+    assert list(first)[:2] == ["items", "samples"]
+    assert (first["items"], first["samples"]) == (1, 3)
     assert first["thinking_tokens"] == pytest.approx((3 + 1 + 0) / 3)
-    assert "tokens" not in second
+    assert "tokens" not in summary_of([record("b", good, 1.0)])
     assert first["format"] == pytest.approx(2 / 3)
-    assert summarize_records(rows[:3], cons=[3])[0]["cons@3"] == 0.0
+    assert summary_of(rows, cons=[3])["cons@3"] == 0.0
 
 
 def test_a_truncated_sample_has_no_vote():
@@ -155,4 +161,4 @@ def test_unjudged_records_and_records_without_id_are_refused():
     with pytest.raises(InputError, match="judge the rollouts first"):
         read_sample({"id": "a", "completion": "x"})
     with pytest.raises(InputError, match='"id" is missing'):
-        summarize_records([{"completion": "x", "rewards": {"accuracy": 1.0}}])
+        item_of({"completion": "x", "rewards": {"accuracy": 1.0}})
