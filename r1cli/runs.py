@@ -235,6 +235,5 @@ def hub_folder(name: str) -> Path:
         if (folder / "config.json").is_file():
             return folder
     advice = f"; fetch it with: hf download {name}" if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""
-    raise InputError(
-        f"no checkpoint {name}: not a run (r1 init makes one), a model folder, `tiny` or a model in the hub cache{advice}"
-    )
+    kinds = "a run (r1 init makes one), a model folder, `tiny` or a model in the hub cache"
+    raise InputError(f"no checkpoint {name}: not {kinds}{advice}")

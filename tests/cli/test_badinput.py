@@ -88,7 +88,7 @@ def test_empty_stream_to_eval():
 def test_unknown_checkpoint(tmp_path):
     """Said before torch is loaded, with what would have been accepted."""
     for name in ("nowhere", "some/model"):
-        refused(run_r1("sample", name, cwd=tmp_path), f"no checkpoint {name}", "a run, a model folder", "`tiny`")
+        refused(run_r1("sample", name, cwd=tmp_path), f"no checkpoint {name}", "a run (r1 init makes one)", "`tiny`")
         refused(run_r1("init", "new", "--from", name, cwd=tmp_path), f"no checkpoint {name}")
         refused(run_r1("eval", name, cwd=tmp_path), f"no checkpoint {name}")
     (tmp_path / "empty").mkdir()
