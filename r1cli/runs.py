@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from r1cli.records import digest
 
 __all__ = ["Run", "State", "hub_folder", "locate", "replace_file"]
 
+LOCK_SECONDS = 2.0
 STEP = re.compile(r"step-(\d{6,})$")
 
 
@@ -108,21 +110,32 @@ class Run(NamedTuple):
         except OSError as error:
             raise R1Error(f"cannot write to {self.path}: {error.strerror}") from None
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.read(fd, 100).decode(errors="replace").strip() or "another process"
-                served = (self.path / "serve.json").exists()
-                advice = f"stop it with r1 serve {self.path} --stop" if served else "try again when it is done"
-                raise R1Error(f"{self.path} is in use by {holder}; {advice}") from None
+            self._wait_for_lock(fd)
             with suppress(OSError):  # on a full disk nobody's name stands there
                 os.truncate(fd, 0)
                 os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    os.truncate(fd, 0)
         finally:
-            with suppress(OSError):
-                os.truncate(fd, 0)
             os.close(fd)
+
+    def _wait_for_lock(self, fd: int) -> None:
+        # A process that was killed takes a moment to let go of what it held.
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
+            holder = os.pread(fd, 100, 0).decode(errors="replace").strip() or "another process"
+            served = (self.path / "serve.json").exists()
+            advice = f"stop it with r1 serve {self.path} --stop" if served else "try again when it is done"
+            raise R1Error(f"{self.path} is in use by {holder}; {advice}")
 
     def _recover(self) -> None:
         """Makes everything agree with `latest`, which alone says where the run stands."""

@@ -77,7 +77,9 @@ def process_start(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else fields[19]
+    # A killed process is a zombie before its last thread is gone, and until then its socket and lock are still held.
+    over = fields[0] in "ZX" and int(fields[17]) <= 1
+    return None if over else fields[19]
 
 
 def socket_path(run: Run) -> Path:

@@ -50,9 +50,10 @@ def kill_backend(run: Path) -> None:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended, also when nobody has fetched its exit code."""
+    """Whether a process and all its threads have ended, also when nobody has fetched its exit code."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0] in "ZX" and int(fields[17]) <= 1
     except OSError:
         return True
 
