@@ -1,6 +1,7 @@
 """Running the real program: what the tests of commands and backends share."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,16 @@ def shell(script, *, cwd, timeout=120):
     return subprocess.run(
         ["bash", "-c", program + script], cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout
     )
+
+
+# A suite started by nohup, or in the background of a script, inherits ignored signals, and so would every program here.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 @pytest.fixture
