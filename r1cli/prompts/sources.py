@@ -47,6 +47,7 @@ def load(path: Path) -> list[Prompt]:
 
 @lru_cache(maxsize=4)
 def _load(path: str, modified: int) -> list[Prompt]:
+    # `modified` is part of the key only: a resident backend must see a file that was changed.
     prompts = list(read_prompts([Path(path)]))
     unique_ids(prompts)
     if not prompts:

@@ -30,7 +30,6 @@ class Mix:
     direct_forms: tuple[float, ...] = (0.62, 0.365, 0.015)  # tagged, bare text, tagged after an empty thought
     step_errors: tuple[float, ...] = (0.06, 0.03)  # en, zh
     repaired: float = 0.30  # wrong steps that are put right at once
-    slip: float = 0.03  # chains whose final answer is not the value they reached
     switch: float = 0.35  # chance of changing language before a step, in mix
     # clean, no think tags, no <think>, words between the tags, no </think>, no <answer>, answer in the thought, plain
     containers: tuple[float, ...] = (0.30, 0.05, 0.04, 0.05, 0.18, 0.18, 0.08, 0.12)
