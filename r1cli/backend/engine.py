@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 import torch
-from safetensors import SafetensorError
 
 from r1cli import ui
 from r1cli.algorithms.settings import GrpoSettings
@@ -215,9 +214,7 @@ class Engine:
         if self.reference is None:
             if self.run.reference(self.state) != self.folder:
                 self.save()  # the step that became the reference may have met a full disk
-            folder, dtype = self.run.reference(self.state), torch.float32 if self.shared else torch.bfloat16
-            self.reference = checkpoint.load_model(folder, dtype=dtype, device=self.device)
-            self.reference.requires_grad_(False)
+            self.reference = self._trainer().open_reference(self.run.reference(self.state))
         return self.reference
 
     def _refresh_sampler(self, metrics: list[Record]) -> list[Record]:
@@ -273,12 +270,9 @@ class Engine:
 
     def _write(self, folder: Path) -> None:
         trainer = self._trainer()
-        try:
-            checkpoint.copy_side_files(self.folder, folder)
-            checkpoint.save_weights(trainer.model, folder, dtype=checkpoint.published_dtype(self.folder))
-            trainer.save(folder / "trainer")
-        except SafetensorError as error:
-            raise R1Error(str(error)) from None
+        checkpoint.copy_side_files(self.folder, folder)
+        trainer.publish(folder, checkpoint.published_dtype(self.folder))
+        trainer.save(folder / "trainer")
 
     def _list(self) -> None:
         if self.unlisted:
