@@ -5,6 +5,8 @@ between. So what lies between a backward pass and a step is done here, on the at
 model and no loss (trainer_deepspeed.py).
 """
 
+import contextlib
+import io
 import logging
 import os
 import sys
@@ -50,6 +52,12 @@ def load_deepspeed(device: torch.device) -> ModuleType:
     # Its all-reduce over shared memory takes a minute of compiler at the first start and leaves files in /dev/shm.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
+
+
+def start_engine(deepspeed: ModuleType, **arguments: Any) -> Any:
+    """A DeepSpeed engine, without the memory figures that some of its optimizers print to stdout as they start."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return deepspeed.initialize(**arguments)[0]
 
 
 def configuration(settings: ZeroSettings, *, dtype: torch.dtype, device: torch.device, whole: int) -> dict[str, Any]:
