@@ -176,11 +176,16 @@ class DeepSpeedTrainer(Trainer):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: shape(parameter) for name, parameter in self.parameters.items()}
 
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
+    def weights(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[str, Tensor]]:
         from deepspeed.utils import safe_get_full_fp32_param
 
         for name, parameter in self.parameters.items():
-            yield name, safe_get_full_fp32_param(parameter)
+            if dtype == torch.float32 or dtype != self.dtype:
+                yield name, safe_get_full_fp32_param(parameter).to(dtype)
+            else:
+                # What is computed with is the rounded master copy, and nearer at hand.
+                with self.deepspeed.zero.GatheredParameters([parameter], enabled=self.settings.stage == 3):
+                    yield name, parameter.detach().clone()
 
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         from deepspeed.utils import safe_get_full_optimizer_state

@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from r1cli.backend.optimizer_state import adamw
+from r1cli.errors import InputError
 
 # Elements that are reduced or gathered at a time: DeepSpeed's own 5e8 costs gigabytes of buffers.
 BUCKET = 50_000_000
@@ -41,7 +42,10 @@ class ZeroSettings:
 def load_deepspeed(device: torch.device) -> ModuleType:
     """Imports DeepSpeed, with its chatter off and nothing that it would compile at its first use."""
     os.environ.setdefault("DS_ACCELERATOR", device.type)
-    import deepspeed
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise InputError(f"cannot import deepspeed ({error}): pip install 'r1-pipes[deepspeed]'") from None
     from deepspeed.utils import logger
 
     logger.setLevel(logging.ERROR)

@@ -136,6 +136,8 @@ def refusals(folder: Path) -> dict[Any, Any]:
                 grpo_step(trainer, rollouts, CUT, reference=None, stale=False, step=1, on_update=on_update)
             except (Cancelled, R1Error) as error:
                 said.append(f"{type(error).__name__}: {error}")
+        if trainer.rank == 1:
+            trainer.clear()  # what a rank does alone after an error must not wait for the others
         after = weights(trainer) | moments(trainer)
         same = all(torch.equal(value, before[name]) for name, value in after.items())
         metrics = grpo_step(trainer, rollouts, CUT, reference=None, stale=False, step=1)
@@ -221,7 +223,8 @@ def low_precision(folder: Path) -> dict[Any, Any]:
         for step in range(3):
             grpo_step(trainer, rollouts, tiny, reference=None, stale=False, step=step)
         computed = {parameter.dtype for parameter in trainer.parameters.values()}
-        end = {"start": start, "end": weights(trainer), "dtypes": computed}
+        narrow = {name: value.clone() for name, value in trainer.weights(torch.bfloat16)}
+        end = {"start": start, "end": weights(trainer), "narrow": narrow, "dtypes": computed}
         found[stage, offload] = {"score": score, "gradient": grads, **end}
     return found
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-LIMIT = 300.0  # seconds that a start may take, on a machine that does other things as well
+LIMIT = 600.0  # seconds that a start may take, on a machine that does other things as well
 
 
 def run(module: str, functions: list[str], *, ranks: int, folder: Path, limit: float = LIMIT) -> tuple[str, str]:

@@ -267,6 +267,8 @@ def test_bf16_computes_over_fp32_masters(folder, place):
         assert torch.cosine_similarity(*flat, dim=0) > 0.99
         for name, value in found["end"].items():
             assert torch.equal(found["start"][name], start[name])
+            assert found["narrow"][name].dtype == torch.bfloat16
+            assert torch.equal(found["narrow"][name], value.bfloat16())
             if "bias" not in name:
                 assert 1e-6 < (value - start[name]).abs().max() < 4e-6, name
 
@@ -280,7 +282,7 @@ def test_stage_3_never_holds_the_whole_model(folder):
 
 
 def test_ranks_are_quiet_and_build_nothing(folder):
-    """stdout carries records; a compiler at the first start would cost every user a minute."""
+    """Standard output carries records; a compiler at the first start would cost every user a minute."""
     for out, err in json.loads((folder / "chatter.json").read_text()):
         assert out == ""
         assert err == ""
