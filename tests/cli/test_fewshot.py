@@ -49,7 +49,7 @@ def test_a_begun_thought_is_judged_as_one(tmp_path):
 
 
 def test_a_server_gets_the_examples_as_turns_or_as_text(shots):
-    """By its own chat template as earlier turns; in a template of ours as text that ends with the answer's beginning."""
+    """By its own chat template as earlier turns; in a template of ours as text that begins the answer."""
     with FakeServer(lambda asked: chat("7")) as server:
         sampled(server.url, "--few-shot", shots)
         turns = [(m["role"], m["content"]) for m in server.requests[-1].body["messages"]]
