@@ -179,7 +179,7 @@ class Server:
         for _ in range(len(self.waiting)):
             connection = self.waiting.popleft()
             background = bool(connection.request.get("background"))
-            if background and engine.evaluator.model is not engine.model:
+            if background and engine.learner.frozen:
                 self.waiting.append(connection)
             elif not connection.cancelled.is_set():
                 self._admit(connection, engine.evaluator if background else engine.sampler)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from r1cli.backend import checkpoint
 from r1cli.backend.logprobs import token_logprobs
 from r1cli.backend.model import Transformer
 from r1cli.backend.optimizer_state import AdamW
@@ -48,6 +49,13 @@ class TorchTrainer(Trainer):
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self.model.named_parameters():
             yield name, parameter.detach()
+
+    def open_reference(self, folder: Path) -> Transformer:
+        dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        return checkpoint.load_model(folder, dtype=dtype, device=self.device).requires_grad_(False)
+
+    def publish(self, folder: Path, dtype: torch.dtype) -> None:
+        checkpoint.save_weights(self.model, folder, dtype=dtype)
 
     def save(self, folder: Path | str) -> None:
         folder = Path(folder)

@@ -201,7 +201,7 @@ def test_gradient_checkpointing_changes_memory_and_not_the_update(tmp_path, r1):
     for asked in (True, None):
         opened = Run.open(tmp_path / "plain")
         engine = Engine(opened.latest(), opened, EngineOptions(gradient_checkpointing=asked), print)
-        assert engine._trainer().model.checkpoint_layers is bool(asked)
+        assert engine.learner.trainer().model.checkpoint_layers is bool(asked)
 
 
 def test_save_every_needs_a_backend(run, r1):
