@@ -41,7 +41,8 @@ class Learner:
         self.folder, self.options = folder, options
         self.device = samplers.find_device(options.device)
         self.engine_name = samplers.pick(options, self.device)
-        self.trainer_name = trainers.pick(options, world)
+        self.trainer_name, self.world = trainers.pick(options, world), world
+        self.zero = options.zero or trainers.ZERO if self.trainer_name == "deepspeed" else None
         if self.trainer_name == "deepspeed":
             trainers.join_alone(self.device)
         # A GPU samples from bf16 weights and trains on their fp32 master; a CPU needs only one fp32 copy, unless the
