@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from safetensors import SafetensorError
 
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.settings import validate as validate_settings
@@ -18,7 +17,7 @@ from r1cli.backend import admission, checkpoint, rollouts
 from r1cli.backend.base import EngineOptions, Prompts
 from r1cli.backend.learner import EngineLost, Learner
 from r1cli.backend.tokenizer import Tokenizer
-from r1cli.errors import InputError, R1Error
+from r1cli.errors import InputError
 from r1cli.records import Batches, Record, thinking, whole_answer
 from r1cli.runs import Run, State
 
@@ -209,11 +208,8 @@ class Engine:
         self._list()
 
     def _write(self, folder: Path) -> None:
-        try:
-            checkpoint.copy_side_files(self.folder, folder)
-            self.learner.save(folder, self.folder)
-        except SafetensorError as error:
-            raise R1Error(str(error)) from None
+        checkpoint.copy_side_files(self.folder, folder)
+        self.learner.save(folder, self.folder)
 
     def _list(self) -> None:
         if self.unlisted:

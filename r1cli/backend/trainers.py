@@ -38,6 +38,8 @@ def pick(options: EngineOptions, world: int) -> str:
     for name, value in (("--zero", options.zero), ("--offload", options.offload)):
         if value is not None and wanted != "deepspeed":
             raise InputError(f"{name} is an option of --trainer deepspeed, and the trainer is {wanted}")
+    if options.offload == "all" and (options.zero or ZERO) != 3:
+        raise InputError("--offload all takes the weights off the card, which needs --zero 3")
     return wanted
 
 
