@@ -83,6 +83,14 @@ def pack(message: dict[str, Any]) -> bytes:
     return orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
+def describe(error: BaseException) -> str:
+    """An error in one line, for people on other machines."""
+    words = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"out of memory ({words})" if words else "out of memory"
+    return words if isinstance(error, R1Error) else f"{type(error).__name__}: {words}"[:500]
+
+
 def welcome(connection: socket.socket, token: bytes) -> tuple[int, Link] | None:
     """Rank 0's side of the greeting: the rank that called and its link, None for a stranger."""
     connection.settimeout(GREETING_SECONDS)

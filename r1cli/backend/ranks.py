@@ -17,7 +17,7 @@ from r1cli.algorithms.settings import GrpoSettings
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.batches import Rollout
 from r1cli.backend.learner import EngineLost, Learner
-from r1cli.backend.links import Link, pack
+from r1cli.backend.links import Link, describe, pack
 from r1cli.backend.spread import Spread
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import R1Error
@@ -277,11 +277,3 @@ class Ranked:
     def reset(self, folder: Path) -> None:
         """As Learner.reset."""
         self.ranks.call("reset", lambda: self.own.reset(folder), folder=str(folder))
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line, for people on other machines."""
-    words = " ".join(str(error).split())
-    if isinstance(error, MemoryError):
-        return f"out of memory ({words})" if words else "out of memory"
-    return words if isinstance(error, R1Error) else f"{type(error).__name__}: {words}"[:500]

@@ -5,6 +5,7 @@ trainer_torch.py and trainer_deepspeed.py.
 """
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,9 @@ def join_alone(device: "torch.device") -> None:
     """Makes this process a torch.distributed group of one, which DeepSpeed needs even so."""
     import torch.distributed
 
+    # What a launcher would have set, and DeepSpeed asks for.
+    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_SIZE", "1")):
+        os.environ.setdefault(name, value)
     if not torch.distributed.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
         torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)
