@@ -19,6 +19,14 @@ def serve(
     sampler: options.Sampler = None,
     gpu_memory: options.GpuMemory = None,
     sleep: options.Sleep = None,
+    gpus: options.Gpus = None,
+    hostfile: options.Hostfile = None,
+    nnodes: options.Nnodes = None,
+    node_rank: options.NodeRank = None,
+    rendezvous: options.Rendezvous = None,
+    trainer: options.Trainer = None,
+    zero: options.Zero = None,
+    offload: options.Offload = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -26,12 +34,16 @@ def serve(
 
     The backend holds model, optimizer and sampler. While a run is served, r1 sample, r1 eval and r1 grpo-step on it
     are thin clients of the backend; nothing about them changes. What it says goes to RUN/serve.log when detached.
+    With --gpus N it is N processes that DeepSpeed's launcher starts, with --hostfile, or --nnodes and its kin, on
+    several machines that share RUN; those beside the first write to RUN/serve-rank1.log and so on.
 
     \b
     Examples:
       r1 serve runs/zero --detach
       r1 serve runs/zero --status | jq .step
       r1 serve runs/zero --stop
+      r1 serve runs/zero --gpus 8 --zero 3 --detach
+      r1 serve runs/zero --gpus 8 --nnodes 2 --node-rank 1 --rendezvous node0:29500
     """
     ui.setup("serve", quiet, verbose)
     from r1cli import stream
@@ -42,7 +54,10 @@ def serve(
 
     if detach + status + stop > 1:
         raise InputError("--detach, --status and --stop exclude each other")
-    engine = EngineOptions(device, threads, slots, gradient_checkpointing, sampler, gpu_memory, sleep)
+    engine = EngineOptions(
+        device, threads, slots, gradient_checkpointing, sampler, gpu_memory, sleep, gpus, hostfile, nnodes, node_rank,
+        rendezvous, trainer, zero, offload,
+    )  # fmt: skip
     if (status or stop) and any(value is not None for value in engine):
         raise InputError("--status and --stop take no options of the engine: they were set when it was started")
     served = Run.open(run)

@@ -65,7 +65,7 @@ PACKAGES = {
 LIGHT = {
     "algorithms.settings", "algorithms.lengths", "backend.base", "backend.client", "backend.protocol",
     "backend.residence", "backend.configfiles", "backend.asking", "backend.remote", "backend.completions",
-    "backend.api", "backend.wire",
+    "backend.api", "backend.wire", "backend.launch", "backend.layout", "backend.trainers",
 }  # fmt: skip
 # Quick enough for a module's top anywhere; all other packages only in the heavy parts, elsewhere inside functions.
 AT_TOP = {"orjson"}
