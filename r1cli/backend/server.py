@@ -16,18 +16,22 @@ import time
 import traceback
 import weakref
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
 
-from r1cli.backend.base import EngineOptions
-from r1cli.backend.connection import Connection
-from r1cli.backend.engine import Engine, EngineLost, metrics_lines
+from r1cli.backend import finetuning, sft_input
+from r1cli.backend.base import EngineOptions, Lines
+from r1cli.backend.connection import Connection, listen
+from r1cli.backend.engine import Engine, EngineLost
+from r1cli.backend.metrics import metrics_lines
 from r1cli.backend.protocol import announce, socket_path
 from r1cli.backend.rollouts import SampleJob
 from r1cli.backend.samplers import Sampler
 from r1cli.errors import R1Error
+from r1cli.records import Record
 from r1cli.runs import Run
 
 # How long a backend that ends waits for clients to take what is theirs.
@@ -50,6 +54,7 @@ class Server:
         self.inbox: queue.SimpleQueue[tuple[str, Connection | None]] = queue.SimpleQueue()
         self.connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self.updates: deque[Connection] = deque()
+        self.training: tuple[Connection, Iterator[Record]] | None = None  # an sft on its way, update by update
         self.waiting: deque[Connection] = deque()
         self.jobs: dict[Connection, tuple[SampleJob, Sampler]] = {}
         self.owners: dict[int, Connection] = {}
@@ -66,11 +71,7 @@ class Server:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 signal.signal(number, lambda *_: self.inbox.put(("stop", None)))
         address = socket_path(self.run)
-        address.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(address))
-        address.chmod(0o600)
-        listener.listen(64)
+        listener = listen(address)
         acceptor = threading.Thread(target=self._accept, args=(listener,), daemon=True)
         ended = R1Error(f"the backend of {self.run.path} has been stopped; run the command again")
         try:
@@ -115,18 +116,23 @@ class Server:
             if struct.unpack("3i", credentials)[1] != os.getuid():
                 connection.close()
                 continue
-            self.connections.add(Connection(connection, self._dispatch))
+            self.connections.add(Connection(connection, self._dispatch, self._read_examples))
 
     def _dispatch(self, connection: Connection) -> None:
         verb = connection.request["verb"]
         if verb == "status":  # answered at once, also in the middle of an update
             connection.send(orjson.dumps(self._status()) + b"\n")
             connection.finish()
-        elif verb in ("sample", "grpo_step"):
+        elif verb in ("sample", "grpo_step", "sft"):
             connection.on_cancel = lambda: self.inbox.put(("cancel", connection))
             self.inbox.put((verb, connection))
         else:
             raise R1Error(f"the backend does not know the request {verb}; are the versions of r1 equal?")
+
+    # In the connection's own thread: tokenising may take minutes, and the engine has other work.
+    def _read_examples(self, connection: Connection, lines: Lines, validation: Lines | None) -> sft_input.Data:
+        own = self.run, self.engine.tokenizer, self.engine.model.config
+        return sft_input.read_data(*own, connection.request, lines, validation, connection.note)
 
     def _status(self) -> dict[str, Any]:
         engine = self.engine
@@ -134,22 +140,27 @@ class Server:
             "run": str(self.run.path), "pid": os.getpid(), "step": engine.state.step,
             "iteration": engine.state.iteration, "saved": self.run.latest().name, "unsaved": engine.unsaved,
             "device": str(engine.device), "sampler": engine.engine_name, "sampling": len(self.jobs),
-            "waiting": len(self.waiting) + len(self.updates), "updating": self.updating,
+            "waiting": len(self.waiting) + len(self.updates), "updating": self.updating or self.training is not None,
             "seconds": round(time.time() - self.started, 1),
         }  # fmt: skip
 
     def _loop(self) -> None:
         engine = self.engine
         while True:
-            idle = not (engine.sampler.busy or engine.evaluator.busy or self.updates or self.waiting)
+            busy = engine.sampler.busy or engine.evaluator.busy or self.training
+            idle = not (busy or self.updates or self.waiting)
             self._take(block=idle)
             if self.stopping:
                 return
             engine.attach_evaluator()
-            if not self.updates:
+            if self.training or not self.updates:  # other work goes on between the updates of a long training
                 self._admit_waiting()
             if engine.sampler.busy:
                 self._advance(engine.sampler)
+            elif self.training:
+                self._train(*self.training)
+                if engine.evaluator.busy:
+                    self._advance(engine.evaluator)
             elif self.updates:
                 self._update(self.updates.popleft())
             elif engine.evaluator.busy:
@@ -168,7 +179,7 @@ class Server:
                 return
             if verb == "cancel":
                 self._cancel(connection)
-            elif verb == "grpo_step":
+            elif verb in ("grpo_step", "sft"):
                 self.updates.append(connection)
             else:
                 self.waiting.append(connection)
@@ -228,29 +239,51 @@ class Server:
                 sampler.cancel(group.key)
 
     def _update(self, connection: Connection) -> None:
-        self.client = connection
+        if connection.request["verb"] == "sft":
+            self.training = connection, finetuning.train(self.engine, connection.body, connection.request)
+            connection.body = None
+            return
 
         def still_wanted() -> None:
             if connection.cancelled.is_set():
                 raise Cancelled
             self.updating = True
 
-        try:
-            metrics = self.engine.grpo_step(connection.body, connection.request, still_wanted)
-        except Cancelled:
-            self._say("an update was cancelled: its client went away")
-        except EngineLost as error:
-            connection.finish(error)
-            raise
-        except Exception as error:
-            connection.finish(self._as_answer(error, "the update failed"))
-            self._say(f"no update: {error}")
-        else:
-            for line in metrics_lines(metrics):
+        with self._answering(connection, "the update failed"):
+            for line in metrics_lines(self.engine.grpo_step(connection.body, connection.request, still_wanted)):
                 connection.send(line)
             connection.finish()
         self.updating = False
         connection.body = None  # a client that lingers must not keep its batch in memory
+
+    def _train(self, connection: Connection, records: Iterator[Record]) -> None:
+        """Makes one update of a training; one whose client went away is saved, and the same command goes on with it."""
+        record = None
+        with self._answering(connection, "the training failed"):
+            if connection.cancelled.is_set():
+                records.close()
+                raise Cancelled
+            record = next(records, None)
+        if record is None:
+            self.training = None
+            connection.finish()
+        else:
+            connection.send(metrics_lines([record])[0])
+
+    @contextmanager
+    def _answering(self, connection: Connection, what: str) -> Iterator[None]:
+        """What goes wrong with a client's update is its client's to know; a lost engine ends the service too."""
+        self.client = connection
+        try:
+            yield
+        except Cancelled:
+            self._say(f"a client went away; its update or training ended at step {self.engine.state.step}")
+        except EngineLost as error:
+            connection.finish(error)
+            raise
+        except Exception as error:
+            connection.finish(self._as_answer(error, what))
+            self._say(f"{what}: {error}")
 
     def _as_answer(self, error: Exception, what: str) -> R1Error:
         """The error that a client gets; a defect of ours leaves its traceback in the log."""
