@@ -138,6 +138,7 @@ class Report:
         self.last: dict[str, Any] = {}
         self.validated: list[float] = []
         self.tokens = self.labels = 0
+        self.seconds = 0.0  # of the updates themselves, which a finished training tells too
 
     def reading(self, lines: Iterable[Any]) -> Iterator[Any]:
         """The same lines, counted for the person who waits."""
@@ -155,8 +156,9 @@ class Report:
         self.labels += record["labelled_tokens"]
         if record.get("validation_loss") is not None:
             self.validated.append(record["validation_loss"])
-        if not self.began:
-            self.began = now - sum(record["seconds"].values())
+        spent = sum(record["seconds"].values())
+        self.seconds += spent
+        self.began = self.began or now - spent
         passed = now - self.began
         done = record["update"] - self.first["update"] + 1
         left = passed / done * (record["updates"] - record["update"])
@@ -176,8 +178,7 @@ class Report:
             parts.append(f"validation {self.validated[0]:.4f} -> {self.validated[-1]:.4f}")
         if last.get("best_step") is not None:
             parts.append(f"the weights are those of step {last['best_step']}, the best")
-        seconds = time.monotonic() - self.began
-        parts.append(f"{self.labels:,} of {self.tokens:,} tokens trained in {duration(seconds)}")
+        parts.append(f"{self.labels:,} of {self.tokens:,} tokens trained in {duration(self.seconds)}")
         ui.say(f"step {last['step']}: update {last['update']} of {last['updates']}, {', '.join(parts)}")
 
 
