@@ -113,7 +113,10 @@ class Connection:
         dispatch: Callable[["Connection"], None],
         read_examples: Callable[["Connection", Lines, Lines | None], Any],
     ):
-        """`dispatch` takes the connection when its request is whole; `read_examples` reads the body of an sft."""
+        """`dispatch` takes the connection when its request is whole; `read_examples` reads the body of an sft.
+
+        Both are called in the connection's own thread: tokenising may take minutes, and the engine has other work.
+        """
         self.socket = connection
         self.dispatch, self.read_examples = dispatch, read_examples
         self.spool = Spool()

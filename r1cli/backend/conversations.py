@@ -15,7 +15,6 @@ from r1cli.prompts import templates
 from r1cli.records import Record, as_prompt, may, need
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
-THINK = "<think>"
 
 
 class Piece(NamedTuple):
@@ -60,25 +59,30 @@ class Drafter:
         prompt = _prompt(record, where)
         self._check_roles(prompt.get("messages") or [], where)
         completion = need(record, "completion", str, where)
-        text, special = templates.render(self.template, prompt, self.tokenizer, where)
-        return self._answer(record, completion, Piece(text, special=special), where)
+        return self._answer(record, completion, prompt, where)
 
-    def _answer(self, record: Record, completion: str, prompt: Piece, where: str) -> Draft:
+    def _answer(self, record: Record, completion: str, question: Record, where: str) -> Draft:
         """Prompt and completion, with the end token unless a limit cut the completion off."""
-        sampling = record.get("sampling")
-        prefill = may(sampling, "prefill", str, f"{where}: sampling") if isinstance(sampling, dict) else None
-        text = (prefill or "") + completion
-        # A thought is opened once: by the template, or by what the model writes.
-        if prompt.text.rstrip().endswith(THINK):
-            text = text.removeprefix(THINK)
-        if not text.strip():
+        if not completion.strip():
             raise InputError(f'{where}: "completion" is empty; expected what the model is to write')
+        shown = templates.render(self.template, question, self.tokenizer, where)
+        sampling = record.get("sampling")
+        begun = (may(sampling, "prefill", str, f"{where}: sampling") if isinstance(sampling, dict) else None) or ""
+        # An answer is begun once, a thought opened once: by our template, by the sampler's, or by what the model wrote.
+        opened, text = shown.prefill or "", completion
+        if opened and begun.startswith(opened):
+            begun = begun.removeprefix(opened)
+        elif opened and not begun:
+            text = completion.removeprefix(opened)
         cut = record.get("finish") == "length"
         ids, retokenized = self._ids(record, completion, where) if text == completion else (None, False)
-        written = [Piece(text, ids=ids, written=True)]
+        pieces = [Piece(shown.text, special=shown.special)]
+        if begun:
+            pieces.append(Piece(begun, written=True))
+        pieces.append(Piece(text, ids=ids, written=True))
         if not cut and not self._ended(text, ids):
-            written.append(Piece(ids=[self.end], written=True))
-        return Draft([prompt, *written], cut, retokenized, record.get("prompt_ids") if ids else None)
+            pieces.append(Piece(ids=[self.end], written=True))
+        return Draft(pieces, cut, retokenized, record.get("prompt_ids") if ids and not begun else None)
 
     def _ended(self, text: str, ids: list[int] | None) -> bool:
         ends = self.tokenizer.end_tokens
@@ -118,8 +122,7 @@ class Drafter:
         last = messages[-1]
         if last["role"] != "assistant":
             raise InputError(f'{where}: "messages" must end with an assistant turn, found {last["role"]}')
-        text, special = templates.render(self.template, {"messages": messages[:-1]}, self.tokenizer, where)
-        return self._answer({}, last["content"], Piece(text, special=special), where)
+        return self._answer({}, last["content"], {"messages": messages[:-1]}, where)
 
     def _check_roles(self, messages: list[Record], where: str) -> None:
         for number, message in enumerate(messages, 1):

@@ -20,7 +20,7 @@ import numpy as np
 from r1cli.algorithms.sft_settings import SftSettings
 from r1cli.backend.engine import Engine
 from r1cli.backend.metrics import stamped
-from r1cli.backend.sft import sft_loss, sft_step
+from r1cli.backend.sft import SftLearner
 from r1cli.backend.sft_input import Data
 from r1cli.backend.trainer import Trainer
 from r1cli.errors import InputError
@@ -119,8 +119,9 @@ class Job:
         engine, number, found = self.engine, entry["updates"] + 1, dict(entry)
 
         def step(trainer: Trainer, begin: Callable[[], None]) -> list[Record]:
+            learner = SftLearner(trainer)
             examples = [self.data.examples.example(int(row)) for row in rows]
-            record = sft_step(trainer, examples, self.settings, step=number - 1, on_update=begin)
+            record = learner.sft(examples, self.settings, step=number - 1, on_update=begin)
             seconds = record.pop("seconds")
             record = {
                 "step": engine.state.step + 1, "update": number, "updates": sum(self.counts), "epoch": epoch, **record,
@@ -131,14 +132,14 @@ class Job:
                 every = self.settings.validate_every
                 if found["finished"] or (ends_epoch if every is None else number % every == 0):
                     began = time.perf_counter()
-                    record["validation_loss"] = sft_loss(trainer, self.data.validation, self.settings)
+                    record["validation_loss"] = learner.sft_loss(self.data.validation, self.settings)
                     seconds["validation"] = time.perf_counter() - began
                     self._judge(found, record["validation_loss"])
             best = found["best"]
             if found["finished"] and best:
                 record["best_step"] = best["step"]
                 if best["step"] != record["step"]:
-                    trainer.load(engine.run.step_folder(best["step"]) / "trainer")
+                    learner.restore(engine.run.step_folder(best["step"]))
             return [{**record, "seconds": seconds}]
 
         metrics = engine.update(step)

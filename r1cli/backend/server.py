@@ -129,7 +129,6 @@ class Server:
         else:
             raise R1Error(f"the backend does not know the request {verb}; are the versions of r1 equal?")
 
-    # In the connection's own thread: tokenising may take minutes, and the engine has other work.
     def _read_examples(self, connection: Connection, lines: Lines, validation: Lines | None) -> sft_input.Data:
         own = self.run, self.engine.tokenizer, self.engine.model.config
         return sft_input.read_data(*own, connection.request, lines, validation, connection.note)
@@ -264,11 +263,11 @@ class Server:
                 records.close()
                 raise Cancelled
             record = next(records, None)
+            for line in metrics_lines([record] if record else []):
+                connection.send(line)
         if record is None:
             self.training = None
             connection.finish()
-        else:
-            connection.send(metrics_lines([record])[0])
 
     @contextmanager
     def _answering(self, connection: Connection, what: str) -> Iterator[None]:

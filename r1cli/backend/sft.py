@@ -7,6 +7,7 @@ come from (examples.py), their order and when to stop (finetuning.py) is not its
 import dataclasses
 import time
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -86,6 +87,26 @@ def sft_step(
         "grad_norm": applied["grad_norm"],
         "seconds": {"gradient": gradient, "optimizer": applied["seconds"]},
     }
+
+
+class SftLearner(NamedTuple):
+    """What a training does with a trainer; over several ranks each call is made on all of them."""
+
+    trainer: Trainer
+
+    def sft(
+        self, examples: Sequence[Example], settings: SftSettings, *, step: int, on_update: Callable[[], None]
+    ) -> Any:
+        """sft_step."""
+        return sft_step(self.trainer, examples, settings, step=step, on_update=on_update)
+
+    def sft_loss(self, examples: Sequence[Example], settings: SftSettings) -> float:
+        """sft_loss."""
+        return sft_loss(self.trainer, examples, settings)
+
+    def restore(self, folder: Path) -> None:
+        """The weights and the optimizer's state of a saved step."""
+        self.trainer.load(folder / "trainer")
 
 
 @torch.no_grad()
