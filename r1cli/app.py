@@ -24,6 +24,7 @@ COMMANDS = {
     "reward": ("reward", "reward"),
     "filter": ("filter", "filter_"),
     "grpo-step": ("grpo_step", "grpo_step"),
+    "sft": ("sft", "sft"),
     "eval": ("eval", "eval_"),
     "show": ("show", "show"),
     "plot": ("plot", "plot"),

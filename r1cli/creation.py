@@ -11,13 +11,69 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from r1cli.errors import InputError, R1Error
-from r1cli.runs import Run
+from r1cli.prompts import sources, templates
+from r1cli.runs import Run, locate
 
 SMALL = 64 << 20  # bytes up to which step-000000 copies the base's files instead of linking to them
+CHOICES = {"seed": 0, "keep": 2, "save_every": 1, "refresh_reference": 400}
 OTHER_FORMATS = (".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")  # weights that are not read
+
+
+class NewRun(NamedTuple):
+    """A run that is to be made: where, from which model folder (by which name), and what its run.json will say."""
+
+    path: Path
+    base: Path
+    name: str
+    config: dict[str, Any]
+    origin: Run | None
+
+    @property
+    def planned(self) -> Run:
+        """The run as it will be, for those who want to know its settings before it is there."""
+        return Run(self.path, self.config)
+
+    def create(self) -> Run:
+        """Makes it; raises InputError when the path exists."""
+        return create_run(self.path, self.base, self.name, self.config, self.origin)
+
+
+def plan_run(path: Path, name: str, *, task: str | None = None, template: str | None = None, **choices: Any) -> NewRun:
+    """A run from the base that `name` names, with what the base brings, a run or not, and what is chosen here.
+
+    `choices` are seed, total_steps, keep, save_every and refresh_reference. Raises InputError for a base that is not a
+    whole model folder, and for a task or template that does not exist.
+    """
+    folder, origin = locate(name)
+    for needed in ("config.json", "tokenizer.json"):
+        if not (folder / needed).is_file():
+            raise InputError(f"{folder} has no {needed}; expected a model folder in Hugging Face format")
+    if not any(folder.glob("*.safetensors")):
+        raise InputError(f"{folder} has no weights (model.safetensors, whole or in shards); other formats are not read")
+    suits = folder / "r1.json"
+    defaults = json.loads(suits.read_text()).get("defaults", {}) if suits.is_file() else {}
+    base_task, base_template = defaults.pop("task", None), defaults.pop("template", "r1-zero")
+    inherited = origin.config if origin else {}
+    defaults = inherited.get("defaults", defaults)
+    template = templates.load(template) if template else inherited.get("template", base_template)
+    source = inherited.get("source")
+    task = task or (None if source else base_task)
+    if task in sources.TASKS:
+        source = {"task": task}
+    elif task is not None:
+        if not Path(task).is_file():
+            raise InputError(f"no task {task}: expected {', '.join(sources.TASKS)} or a JSONL file of prompts")
+        sources.load(Path(task))  # a bad file is found now and not at the first step
+        source = {"file": str(Path(task).resolve())}
+    total_steps = choices.pop("total_steps", None)
+    if total_steps is not None:
+        grpo = defaults.setdefault("grpo", {})
+        grpo.update(total_steps=total_steps, decay=grpo.get("decay", "linear"))  # a constant rate has no length
+    config = {"source": source, "template": template, **CHOICES, **choices, "defaults": defaults}
+    return NewRun(path, folder, name, config, origin)
 
 
 def create_run(path: Path, base: Path, name: str, config: dict[str, Any], origin: Run | None) -> Run:

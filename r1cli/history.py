@@ -21,9 +21,10 @@ OUTCOME = ("step", "loss", "grad_norm", "lr", "reward", "kl")
 class State(NamedTuple):
     """What is committed with a step: both clocks, the question cursor, and what has been applied.
 
-    `step` counts optimizer updates, `iteration` counts grpo-step calls. `version` is a hash chain over the updates, so
-    that rollouts of a history that was rolled back are not mistaken for current ones. `references` are the steps that
-    have been the KL reference, the last one being it.
+    `step` counts optimizer updates, `iteration` counts grpo-step calls and single updates of sft. `version` is a hash
+    chain over the updates, so that rollouts of a history that was rolled back are not mistaken for current ones.
+    `references` are the steps that have been the KL reference, the last one being it. `trainings` are the supervised
+    trainings of the run, in order; only the last one can be unfinished (backend/finetuning.py says what they hold).
     """
 
     step: int = 0
@@ -33,6 +34,7 @@ class State(NamedTuple):
     references: tuple[int, ...] = (0,)
     applied: tuple[dict[str, Any], ...] = ()
     history: tuple[dict[str, Any], ...] = ()
+    trainings: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def load(cls, file: Path) -> "State":
@@ -44,6 +46,13 @@ class State(NamedTuple):
     def reference(self) -> int:
         """The step that is the KL reference."""
         return self.references[-1]
+
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Steps that must stay on disk besides the newest: references, and the best one of an unfinished training."""
+        last = self.trainings[-1] if self.trainings else {"finished": True}
+        best = None if last["finished"] else last["best"]
+        return (*self.references, best["step"]) if best else self.references
 
     def find_applied(self, batches: set[str], samples: str) -> list[dict[str, Any]] | None:
         """The stored metrics of an update that used exactly these batches and samples of them (Batches.fingerprint).
@@ -82,6 +91,7 @@ class State(NamedTuple):
             references=(*self.references, step) if refreshed else self.references,
             applied=(*self.applied, {"batches": sorted(batches), "samples": samples, "metrics": metrics})[-REMEMBERED:],
             history=(*self.history, here)[-REMEMBERED:],
+            trainings=self.trainings,
         )
 
 

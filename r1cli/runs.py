@@ -182,10 +182,10 @@ class Run(NamedTuple):
         self.prune(keep, state)
 
     def prune(self, keep: int, state: State) -> None:
-        """Removes all but the newest `keep` steps, the references and step 0; keep 0 keeps all."""
+        """Removes all but the newest `keep` steps, what the state needs and step 0; keep 0 keeps all."""
         steps = self.steps()
         for step in steps[:-keep] if keep else []:
-            if step not in (0, state.step, *state.references):
+            if step not in (0, state.step, *state.needed):
                 with suppress(OSError):  # it stays a little longer; the step itself is safe
                     discard(self.step_folder(step))
 

@@ -77,14 +77,19 @@ class GrpoSettings:
         Raises ValueError (one line) for an unknown name or a value of the wrong type. It does not judge the values:
         call validate once everything that overrides them has been put in.
         """
-        types = {field.name: field.type for field in fields(cls)}
-        unknown = [name for name in values if name not in types]
-        if unknown:
-            raise ValueError(f"unknown setting {', '.join(map(repr, unknown))}; allowed are {', '.join(types)}")
-        return cls(**{name: _typed(name, value, types[name]) for name, value in values.items()})
+        return from_dict(cls, values, CHOICES)
 
 
-def _typed(name: str, value: Any, kind: Any) -> Any:
+def from_dict(kind: type, values: dict[str, Any], choices: dict[str, tuple[str, ...]]) -> Any:
+    """Settings of a dataclass from a JSON object; raises ValueError for an unknown name or a value of another type."""
+    types = {field.name: field.type for field in fields(kind)}
+    unknown = [name for name in values if name not in types]
+    if unknown:
+        raise ValueError(f"unknown setting {', '.join(map(repr, unknown))}; allowed are {', '.join(types)}")
+    return kind(**{name: _typed(name, value, types[name], choices) for name, value in values.items()})
+
+
+def _typed(name: str, value: Any, kind: Any, choices: dict[str, tuple[str, ...]]) -> Any:
     allowed = get_args(kind) or (kind,)
     # bool is an int to Python, but true is no step count; a JSON 1 is a good float all the same.
     if type(value) in allowed:
@@ -92,11 +97,13 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
     if type(value) is int and float in allowed:
         return float(value)
     words = " or ".join("null" if item is type(None) else item.__name__ for item in allowed)
-    hint = f", one of {', '.join(CHOICES[name])}" if name in CHOICES else ""
+    hint = f", one of {', '.join(choices[name])}" if name in choices else ""
     raise ValueError(f"setting {name} is {value!r}; expected {words}{hint}")
 
 
-RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+Rules = tuple[tuple[str, str, Callable[[Any], bool]], ...]
+
+RULES: Rules = (
     *((name, "0 or more", lambda x: x >= 0) for name in ("lr", "clip_low", "clip_high", "kl", "correction_min")),
     *((name, "0 or more", lambda x: x >= 0) for name in ("offpolicy_mask", "overlong_cache", "entropy")),
     *((name, "0 or more", lambda x: x >= 0) for name in ("weight_decay", "warmup_steps", "shuffle_seed")),
@@ -117,18 +124,7 @@ def validate(settings: GrpoSettings) -> None:
 
 def validate_each(settings: GrpoSettings) -> None:
     """As validate, but without what a run's own settings may put right: so what was typed can be checked by itself."""
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        _typed(field.name, value, field.type)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{field.name} is {value}; it must be a finite number")
-    for name, words in CHOICES.items():
-        if getattr(settings, name) not in words:
-            raise ValueError(f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(words)}")
-    for name, rule, holds in RULES:
-        value = getattr(settings, name)
-        if value is not None and not holds(value):
-            raise ValueError(f"{name} is {value}; it must be {rule}")
+    check_values(settings, CHOICES, RULES)
     if settings.correction != "none" and settings.old_logprobs == "sampler":
         raise ValueError(
             f"correction {settings.correction!r} compares the sampler's log-probs with the trainer's; "
@@ -136,6 +132,22 @@ def validate_each(settings: GrpoSettings) -> None:
         )
     if settings.loss == "cispo" and settings.dual_clip is not None:
         raise ValueError("dual_clip has no meaning with loss 'cispo', which bounds every ratio by clip_high: drop one")
+
+
+def check_values(settings: Any, choices: dict[str, tuple[str, ...]], rules: Rules) -> None:
+    """Raises ValueError for a value of the wrong type, one that is not among its choices, or one that breaks a rule."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        _typed(field.name, value, field.type, choices)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field.name} is {value}; it must be a finite number")
+    for name, words in choices.items():
+        if getattr(settings, name) not in words:
+            raise ValueError(f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(words)}")
+    for name, rule, holds in rules:
+        value = getattr(settings, name)
+        if value is not None and not holds(value):
+            raise ValueError(f"{name} is {value}; it must be {rule}")
 
 
 def _validate_together(settings: GrpoSettings) -> None:

@@ -3,7 +3,7 @@
 Nothing heavy is imported here: a client of a resident backend must start in a few hundredths of a second.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ from r1cli.records import Prompt
 from r1cli.runs import Run, locate
 
 Prompts = list[Prompt] | None
+Lines = Iterable[tuple[bytes, str]]  # without their newline, with their `file:line`
 
 
 class EngineOptions(NamedTuple):
@@ -41,8 +42,14 @@ class Backend(Protocol):
     def sample(self, request: dict[str, Any], prompts: Prompts) -> Iterator[bytes]:
         """Yields rollout lines, a group as soon as it is complete."""
 
-    def grpo_step(self, request: dict[str, Any], lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
-        """One grpo-step over rewarded rollout lines given with their `file:line`; yields metrics lines."""
+    def grpo_step(self, request: dict[str, Any], lines: Lines) -> Iterator[bytes]:
+        """One grpo-step over rewarded rollout lines; yields metrics lines."""
+
+    def sft(self, request: dict[str, Any], lines: Lines, validation: Lines | None) -> Generator[bytes, None, None]:
+        """A supervised training on lines of examples, or the rest of one; yields a metrics line per update.
+
+        Closing it between updates saves what was reached, and ends it.
+        """
 
     def close(self) -> None:
         """Frees what the backend holds for this client."""
@@ -85,6 +92,13 @@ def open_backend(
     from r1cli.backend.local import Local
 
     return Local(folder, run, options)
+
+
+def open_new(folder: Path, planned: Run, make: Callable[[], Run], options: EngineOptions) -> Backend:
+    """An engine here for a run that `make` creates from a model folder, once the backend knows what to do with it."""
+    from r1cli.backend.local import Local
+
+    return Local(folder, planned, options, make)
 
 
 def check_local(name: str, **options: object) -> None:

@@ -7,10 +7,11 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from r1cli import stream, ui
-from r1cli.backend.base import Prompts
+from r1cli.backend.base import Lines, Prompts
 from r1cli.backend.protocol import END, MARK, connect, decode, encode
 from r1cli.errors import InputError, R1Error
 from r1cli.runs import Run
@@ -28,9 +29,14 @@ class Client:
         body = _forward((prompt.line, prompt.where) for prompt in prompts or ())
         return self._exchange({"verb": "sample", "own": prompts is None, **request}, body)
 
-    def grpo_step(self, request: dict[str, Any], lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
+    def grpo_step(self, request: dict[str, Any], lines: Lines) -> Iterator[bytes]:
         """Forwards rewarded rollouts unparsed and yields the update's metrics lines."""
         return self._exchange({"verb": "grpo_step", **request}, _forward(lines))
+
+    def sft(self, request: dict[str, Any], lines: Lines, validation: Lines | None) -> Iterator[bytes]:
+        """Forwards examples unparsed and yields the metrics line of each update."""
+        body = chain(_forward(lines), (encode("part", "validation"),), _forward(validation or ()))
+        return self._exchange({"verb": "sft", "validated": validation is not None, **request}, body)
 
     def status(self) -> dict[str, Any]:
         """What the backend says of itself."""
@@ -88,7 +94,7 @@ class Client:
             )
 
 
-def _forward(lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
+def _forward(lines: Lines) -> Iterator[bytes]:
     # The backend numbers the lines itself and needs only to be told when the numbering jumps.
     name, number = "", 0
     for raw, where in lines:

@@ -11,15 +11,27 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from r1cli import stream
+from r1cli.backend.base import Lines
 from r1cli.backend.protocol import MARK, decode, encode
 from r1cli.errors import InputError, R1Error
 from r1cli.records import Prompt, as_prompt, collect
 
 IN_MEMORY = 32 << 20  # bytes of unread answers kept in memory per client
 PIECE = 1 << 18  # bytes handed to a socket at once
+
+
+def listen(address: Path) -> socket.socket:
+    """A listening socket that only its owner may connect to."""
+    address.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(address))
+    address.chmod(0o600)
+    listener.listen(64)
+    return listener
 
 
 class Spool:
@@ -95,9 +107,18 @@ class Spool:
 class Connection:
     """A client's request and where its answers go."""
 
-    def __init__(self, connection: socket.socket, dispatch: Callable[["Connection"], None]):
+    def __init__(
+        self,
+        connection: socket.socket,
+        dispatch: Callable[["Connection"], None],
+        read_examples: Callable[["Connection", Lines, Lines | None], Any],
+    ):
+        """`dispatch` takes the connection when its request is whole; `read_examples` reads the body of an sft.
+
+        Both are called in the connection's own thread: tokenising may take minutes, and the engine has other work.
+        """
         self.socket = connection
-        self.dispatch = dispatch
+        self.dispatch, self.read_examples = dispatch, read_examples
         self.spool = Spool()
         self.request: dict[str, Any] = {}
         self.body: Any = None
@@ -132,10 +153,16 @@ class Connection:
                 kind, self.request = decode(next(lines))
                 if kind != "request":
                     raise InputError(f"expected a request, found {kind}")
+                body = _body(lines)
                 if self.request["verb"] == "grpo_step":
-                    self.body = collect(_numbered(lines), stream.parse)
+                    self.body = collect(_numbered(body), stream.parse)
+                elif self.request["verb"] == "sft":
+                    held = _numbered(body) if self.request["validated"] else None
+                    self.body = self.read_examples(self, _numbered(body), held)
+                    for _ in body:  # what is left unread would turn the end of the connection into an error
+                        pass
                 else:
-                    self.body = _prompts(lines)
+                    self.body = _prompts(body)
             self.dispatch(self)
         except R1Error as error:
             self.finish(error)
@@ -175,9 +202,11 @@ def _body(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 def _numbered(lines: Iterator[bytes]) -> Iterator[tuple[bytes, str]]:
     name, number = "stdin", 0
-    for line in _body(lines):
+    for line in lines:
         if line.startswith(MARK):
             kind, value = decode(line)
+            if kind == "part":
+                return
             if kind == "where":
                 name, _, at = value.rpartition(":")
                 number = int(at) - 1

@@ -9,19 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.settings import validate as validate_settings
 from r1cli.backend import admission, checkpoint, rollouts
 from r1cli.backend.base import EngineOptions, Prompts
 from r1cli.backend.learner import EngineLost, Learner
+from r1cli.backend.metrics import stamped, thinking_mean
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError
-from r1cli.records import Batches, Record, thinking, whole_answer
+from r1cli.records import Batches, Record
 from r1cli.runs import Run, State
 
-__all__ = ["Engine", "EngineLost", "metrics_lines"]
+__all__ = ["Engine", "EngineLost"]
 
 
 class Engine:
@@ -99,14 +98,33 @@ class Engine:
             admission.check_complete(batch)
         stale = admission.check_age(batch, self.state, request.get("max_staleness") or 0)
         admission.check_content(batch, self.config, self.note)
-        own = {"thinking_mean": self._thinking(batch.rollouts)}
-        metrics = self._update(batch, self._settings(request), stale, on_update)
+        own = {"thinking_mean": thinking_mean(batch.rollouts, self.think_tags)}
+        settings = self._settings(request)
+        reference = self._reference() if settings.kl else None
+
+        def step(begin: Callable[[], None]) -> list[Record]:
+            return self.learner.grpo(
+                admission.trainer_rollouts(batch, self.config.context),
+                settings,
+                reference=reference,
+                stale=stale,
+                step=self.state.step,
+                on_update=begin,
+            )
+
+        metrics = self.update(step, on_update)
         return self._commit(batch, [{**record, **own} for record in metrics], request)
 
-    def _update(
-        self, batch: Batches, settings: GrpoSettings, stale: bool, on_update: Callable[[], None] | None
+    def update(
+        self,
+        step: Callable[[Callable[[], None]], list[Record]],
+        on_update: Callable[[], None] | None = None,
     ) -> list[Record]:
-        reference = self._reference() if settings.kl else None
+        """Runs `step(begin)`, which changes the policy and returns metrics, and gives the sampler the result.
+
+        `step` calls `begin` before the first weight moves; `on_update` is then called and may raise to cancel. A
+        failure after that takes the engine back to the last saved step.
+        """
         if self.evaluator.busy:
             self.learner.freeze()
         begun = False
@@ -118,14 +136,7 @@ class Engine:
             begun = True
 
         try:
-            metrics = self.learner.grpo(
-                admission.trainer_rollouts(batch, self.config.context),
-                settings,
-                reference=reference,
-                stale=stale,
-                step=self.state.step,
-                on_update=begin,
-            )
+            metrics = step(begin)
         except EngineLost:
             raise
         except Exception:
@@ -146,21 +157,6 @@ class Engine:
             self.learner.reset(self.folder)
         except Exception as error:
             raise EngineLost(f"the last saved step could not be loaded again: {error}") from error
-
-    def _thinking(self, rollouts: list[Record]) -> float:
-        """Mean length of the thinking in tokens; by its share of the text where the tags are no tokens of their own."""
-        total = 0.0
-        for record in rollouts:
-            ids, text = record["completion_ids"], whole_answer(record)
-            thought = thinking(text)
-            if not thought:
-                continue
-            begin, end = (ids.index(tag) if tag in ids else None for tag in self.think_tags)
-            if None not in self.think_tags:
-                total += (len(ids) if end is None else end) - (-1 if begin is None else begin) - 1
-            else:
-                total += len(ids) * len(thought) / len(text)
-        return total / len(rollouts)
 
     def _settings(self, request: dict[str, Any]) -> GrpoSettings:
         asked = {key: value for key, value in request.get("settings", {}).items() if value is not None}
@@ -183,20 +179,27 @@ class Engine:
         refresh = request.get("refresh_reference")
         refresh = config.get("refresh_reference", 400) if refresh is None else refresh
         moved = bool(refresh) and metrics[-1]["step"] // refresh > self.state.reference // refresh
-        self.unsaved += 1
-        saved = moved or self.unsaved >= every
-        metrics = [{**_rounded(record), "iteration": self.state.iteration + 1, "saved": False} for record in metrics]
-        metrics[-1]["saved"] = saved  # an iteration of several updates leaves one folder
+        saved = moved or self.unsaved + 1 >= every
+        metrics = stamped(metrics, self.state.iteration + 1, saved)
         cursor = admission.question_cursor(batch, self.state)
-        self.state = self.state.advance(
+        state = self.state.advance(
             list(batch.questions), metrics, samples=batch.fingerprint(), cursor=cursor, refreshed=moved
         )
+        self.commit(state, metrics, request.get("keep"))
+        return metrics
+
+    def commit(self, state: State, metrics: list[Record], keep: int | None) -> None:
+        """Takes over the state that an iteration has led to, and publishes it when its metrics say so.
+
+        Raises R1Error when the disk refuses; what was reached is then saved with the next one.
+        """
+        self.state = state
+        self.unsaved += 1
         self.unlisted += metrics
-        if saved:
-            self.save(request.get("keep"))
+        if metrics[-1]["saved"]:
+            self.save(keep)
         else:
             self._list()
-        return metrics
 
     def save(self, keep: int | None = None) -> None:
         """Publishes the current step if anything is unsaved; raises R1Error when the disk refuses."""
@@ -215,15 +218,3 @@ class Engine:
         if self.unlisted:
             self.run.append_metrics(self.unlisted)
             self.unlisted = []
-
-
-def _rounded(value: Any) -> Any:
-    """Floats with the seven digits that fp32 holds; more would be noise on the screen."""
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    return float(f"{value:.7g}") if isinstance(value, float) else value
-
-
-def metrics_lines(metrics: list[Record]) -> list[bytes]:
-    """Metrics records as lines."""
-    return [orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n" for record in metrics]

@@ -12,11 +12,13 @@ from typing import Any
 
 from r1cli import ui
 from r1cli.algorithms.settings import GrpoSettings
+from r1cli.algorithms.sft_settings import SftSettings
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.batches import Rollout
 from r1cli.backend.learner import EngineLost, Learner
 from r1cli.backend.links import Link
 from r1cli.backend.sampling import Group, Sample, SamplingParams
+from r1cli.backend.sft import Example
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import R1Error
 
@@ -30,10 +32,11 @@ class Follower:
         self.closing = False
         self.inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.verbs: dict[str, Callable[..., Any]] = {
-            "open": self._open, "start": lambda: self.learner.start(), "grpo": self._grpo, "score": self._score,
-            "refresh": lambda: self.learner.refresh(), "save": self._save, "reset": self._reset,
-            "freeze": lambda: self.learner.freeze(), "thaw": lambda: self.learner.thaw(), "add": self._add,
-            "cancel": self._cancel,
+            "open": self._open, "start": lambda: self.learner.start(), "grpo": self._grpo, "sft": self._sft,
+            "sft_sums": self._sft_sums, "restore": lambda folder: self.learner.restore(Path(folder)),
+            "score": self._score, "refresh": lambda: self.learner.refresh(), "save": self._save,
+            "reset": self._reset, "freeze": lambda: self.learner.freeze(), "thaw": lambda: self.learner.thaw(),
+            "add": self._add, "cancel": self._cancel,
         }  # fmt: skip
         link.listen(self._heard, self._orphaned)
 
@@ -108,6 +111,12 @@ class Follower:
             step=step,
             reference=Path(reference) if reference else None,
         )
+
+    def _sft(self, examples: list[list[Any]], settings: dict[str, Any], step: int) -> None:
+        self.learner.sft([Example(*example) for example in examples], SftSettings(**settings), step=step)
+
+    def _sft_sums(self, examples: list[list[Any]], settings: dict[str, Any]) -> None:
+        self.learner.sft_sums([Example(*example) for example in examples], SftSettings(**settings))
 
     def _score(self, sequences: list[list[Any]]) -> None:
         self.learner.score([tuple(sequence) for sequence in sequences])

@@ -15,10 +15,12 @@ from torch import nn
 
 from r1cli import ui
 from r1cli.algorithms.settings import GrpoSettings
+from r1cli.algorithms.sft_settings import SftSettings
 from r1cli.backend import checkpoint, samplers, trainers
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.batches import Rollout
 from r1cli.backend.grpo import grpo_step
+from r1cli.backend.sft import Example, sft_step, sft_sums
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.backend.trainer import Trainer
 from r1cli.errors import R1Error
@@ -110,9 +112,7 @@ class Learner:
 
         Arguments, result and errors are those of grpo.grpo_step. The sampler has the old weights until `refresh`.
         """
-        trainer = self.trainer()
-        if not self.shared and not self.sampler.busy:
-            self.sampler.release()  # the update needs the memory of its cache
+        trainer = self._roomy_trainer()
         return grpo_step(
             trainer,
             rollouts,
@@ -122,6 +122,32 @@ class Learner:
             step=step,
             on_update=on_update,
         )
+
+    def sft(
+        self,
+        examples: Sequence[Example],
+        settings: SftSettings,
+        *,
+        step: int,
+        on_update: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        """Updates the trainer's weights on a batch of examples, as sft.sft_step does."""
+        return sft_step(self._roomy_trainer(), examples, settings, step=step, on_update=on_update)
+
+    def sft_sums(self, examples: Sequence[Example], settings: SftSettings) -> tuple[float, int]:
+        """What sft.sft_sums says of examples under the policy as it is."""
+        return sft_sums(self._roomy_trainer(), examples, settings)
+
+    def restore(self, folder: Path) -> None:
+        """Takes the weights and the optimizer's state of a saved step; the sampler has its own until `refresh`."""
+        self.trainer().load(folder / "trainer")
+
+    def _roomy_trainer(self) -> Trainer:
+        """The trainer, once the memory of the sampler's cache is free for it."""
+        trainer = self.trainer()
+        if not self.shared and not self.sampler.busy:
+            self.sampler.release()
+        return trainer
 
     def _open_reference(self, trainer: Trainer, folder: Path) -> nn.Module:
         if self._reference is None or self._reference[0] != folder:

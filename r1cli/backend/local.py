@@ -1,12 +1,17 @@
 """A backend in this process: the engine, driven by one command and gone with it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from r1cli import stream, ui
-from r1cli.backend.base import EngineOptions, Prompts
-from r1cli.backend.engine import Engine, metrics_lines
+from r1cli.backend import finetuning, sft_input
+from r1cli.backend.base import EngineOptions, Lines, Prompts
+from r1cli.backend.checkpoint import read_config
+from r1cli.backend.engine import Engine
+from r1cli.backend.metrics import metrics_lines
+from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError
 from r1cli.records import collect
 from r1cli.runs import Run
@@ -15,8 +20,9 @@ from r1cli.runs import Run
 class Local:
     """Serves one command; the engine is built when the work is there, and goes with it."""
 
-    def __init__(self, folder: Path, run: Run | None, options: EngineOptions):
-        self.folder, self.run, self.options = folder, run, options
+    def __init__(self, folder: Path, run: Run | None, options: EngineOptions, make: Callable[[], Run] | None = None):
+        """`make` creates the run, which is only planned until then."""
+        self.folder, self.run, self.options, self.make = folder, run, options, make
         self.engine: Engine | None = None
 
     def sample(self, request: dict[str, Any], prompts: Prompts) -> Iterator[bytes]:
@@ -30,7 +36,7 @@ class Local:
             for group, samples in sampler.step():
                 yield from job.lines(group, samples)
 
-    def grpo_step(self, request: dict[str, Any], lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
+    def grpo_step(self, request: dict[str, Any], lines: Lines) -> Iterator[bytes]:
         """Applies the batch and yields its metrics lines; a process of one update always saves it.
 
         The model is loaded when the batch is whole: until then the stage that samples needs the device.
@@ -41,9 +47,26 @@ class Local:
         if self.run is None:
             raise InputError(f"{self.folder} is a plain model folder and is never written to; make a run with r1 init")
         with self.run.lock():
-            options = self.options._replace(sampler="torch")  # an update samples nothing: no other engine is started
-            self.engine = Engine(self.run.latest(), self.run, options, ui.say)
+            self._start_training()
             yield from metrics_lines(self.engine.grpo_step(batch, {**request, "save_every": 1}))
+
+    def sft(self, request: dict[str, Any], lines: Lines, validation: Lines | None) -> Iterator[bytes]:
+        """Trains on the examples and yields a metrics line per update; the model is loaded once all have been read."""
+        if self.run is None:
+            raise InputError(f"{self.folder} is a plain model folder, which is never written to; name a run with --out")
+        tokenizer, config = Tokenizer.load(self.folder), read_config(self.folder)
+        data = sft_input.read_data(self.run, tokenizer, config, request, lines, validation, ui.say)
+        if self.make is not None:
+            self.run = self.make()
+        with self.run.lock():
+            self._start_training()
+            with closing(finetuning.train(self.engine, data, request)) as updates:
+                for record in updates:
+                    yield from metrics_lines([record])
+
+    def _start_training(self) -> None:
+        options = self.options._replace(sampler="torch")  # an update samples nothing: no other engine is started
+        self.engine = Engine(self.run.latest(), self.run, options, ui.say)
 
     def close(self) -> None:
         """Lets go of the engine's memory on the device."""

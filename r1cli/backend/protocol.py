@@ -19,7 +19,7 @@ END = b'{"r1_end":true}\n'
 
 
 def encode(kind: str, value: object) -> bytes:
-    """A protocol line: request, prompt, where, note, end, error."""
+    """A protocol line: request, where, part, note, end, error."""
     return json.dumps({f"r1_{kind}": value}, separators=(",", ":")).encode() + b"\n"
 
 

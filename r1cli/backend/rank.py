@@ -90,7 +90,8 @@ def _log(error: BaseException, rank: int) -> None:
 
 def _serve(run: Run, options: EngineOptions, rope: Rope | None, end: Ending) -> None:
     from r1cli.backend import joining
-    from r1cli.backend.ranks import Ranked, Ranks
+    from r1cli.backend.ranked import Ranked
+    from r1cli.backend.ranks import Ranks
     from r1cli.backend.server import Server
     from r1cli.errors import R1Error
 

@@ -1,25 +1,20 @@
 """Rank 0's hold on the other ranks: it calls them all, takes their samples, and ends everything when one is lost.
 
-`Ranked` has a learner's methods; each is sent to all ranks, which run it on their own learners (follower.py), and run
-here as well. A rank that dies or fails is noticed by threads that only read, so also while this process hangs in a
-collective. How the ranks came together is said in joining.py.
+What is called is said in ranked.py, and done by the others in follower.py. A rank that dies or fails is noticed by
+threads that only read, so also while this process hangs in a collective. How the ranks came together is said in
+joining.py.
 """
 
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from r1cli.algorithms.settings import GrpoSettings
-from r1cli.backend.base import EngineOptions
-from r1cli.backend.batches import Rollout
-from r1cli.backend.learner import EngineLost, Learner
+from r1cli.backend.learner import EngineLost
 from r1cli.backend.links import Link, describe, pack
-from r1cli.backend.spread import Spread
-from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import R1Error
 
 Value = TypeVar("Value")
@@ -188,92 +183,3 @@ class Declined(Exception):
 
     def __init__(self, error: BaseException):
         self.error = error
-
-
-class Ranked:
-    """A learner over all ranks, with the methods of one (learner.py); `near` ranks are on this machine."""
-
-    def __init__(self, ranks: Ranks, near: int, folder: Path, options: EngineOptions, tokenizer: Tokenizer):
-        self.ranks = ranks
-        self.own, _ = ranks.call(
-            "open",
-            lambda: Learner(folder, options, tokenizer, world=ranks.world, near=near),
-            folder=str(folder),
-        )
-        own = self.own
-        self.device, self.model, self.slots, self.world = own.device, own.model, own.slots, ranks.world
-        self.engine_name, self.trainer_name, self.zero = own.engine_name, own.trainer_name, own.zero
-        self.sampler = self.evaluator = Spread(own.sampler, ranks, "sampler", own.slots)
-        if own.evaluator is not own.sampler:
-            self.evaluator = Spread(own.evaluator, ranks, "evaluator", own.slots)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether evaluations go on with a copy of older weights."""
-        return self.own.frozen
-
-    def start(self) -> None:
-        """Starts every rank's sampler."""
-        self.ranks.call("start", self.own.start)
-
-    def close(self) -> None:
-        """Ends every rank."""
-        self.ranks.close()
-        self.own.close()
-
-    def freeze(self) -> None:
-        """As Learner.freeze, also where no part of an evaluation is under way at this moment."""
-        self.ranks.post("freeze")
-        self.own.freeze()
-
-    def thaw(self) -> None:
-        """As Learner.thaw."""
-        self.ranks.post("thaw")
-        self.own.thaw()
-
-    def grpo(
-        self,
-        rollouts: list[Rollout],
-        settings: GrpoSettings,
-        *,
-        stale: bool,
-        step: int,
-        reference: Path | None,
-        on_update: Callable[[], None] | None = None,
-    ) -> list[dict[str, Any]]:
-        """As Learner.grpo; `on_update` is asked here, and all ranks follow."""
-
-        def begin() -> None:
-            try:
-                if on_update is not None:
-                    on_update()
-            except BaseException as error:
-                raise Declined(error) from error
-
-        common = {"stale": stale, "step": step}
-        metrics, _ = self.ranks.call(
-            "grpo",
-            lambda: self.own.grpo(rollouts, settings, reference=reference, on_update=begin, **common),
-            rollouts=rollouts,
-            settings=settings,
-            reference=reference and str(reference),
-            **common,
-        )
-        return metrics
-
-    def score(self, sequences: Sequence[tuple[list[int], list[int], float]]) -> list[list[float]]:
-        """As Learner.score."""
-        return self.ranks.call("score", lambda: self.own.score(sequences), sequences=sequences)[0]
-
-    def refresh(self) -> float | None:
-        """As Learner.refresh; the largest gap of all ranks."""
-        _, gaps = self.ranks.call("refresh", self.own.refresh)
-        return max((gap for gap in gaps if gap is not None), default=None)
-
-    def save(self, folder: Path, origin: Path) -> None:
-        """As Learner.save; rank 0 writes."""
-        self.ranks.call("save", lambda: self.own.save(folder, origin), folder=str(folder), origin=str(origin))
-
-    def reset(self, folder: Path) -> None:
-        """As Learner.reset."""
-        self.ranks.call("reset", lambda: self.own.reset(folder), folder=str(folder))

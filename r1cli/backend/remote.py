@@ -7,7 +7,7 @@ and distilled from, not trained on by policy gradient. How requests reach it is 
 import itertools
 import queue
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ import orjson
 
 from r1cli import stream
 from r1cli.backend.api import Server
-from r1cli.backend.base import Prompts
+from r1cli.backend.base import Lines, Prompts
 from r1cli.backend.completions import LONGEST, Ask, Model, Text
 from r1cli.errors import InputError
 from r1cli.prompts import templates
@@ -144,8 +144,12 @@ class Remote:
         if failure is not None:
             raise failure
 
-    def grpo_step(self, request: dict[str, Any], lines: Iterable[tuple[bytes, str]]) -> Iterator[bytes]:
+    def grpo_step(self, request: dict[str, Any], lines: Lines) -> Iterator[bytes]:
         """Refuses: the model of a server can't be updated from here."""
+        raise InputError(f"{self.server.url} is a server: its model can be sampled, not trained; name a run")
+
+    def sft(self, request: dict[str, Any], lines: Lines, validation: Lines | None) -> Iterator[bytes]:
+        """Refuses, as grpo_step does."""
         raise InputError(f"{self.server.url} is a server: its model can be sampled, not trained; name a run")
 
     def close(self) -> None:

@@ -4,38 +4,34 @@ Sample requests share one continuous batch; an update waits for it to drain and 
 evaluations get the time that is left, on the weights they began with. Threads only read requests and write answers.
 """
 
-import errno
 import os
 import queue
 import signal
-import socket
-import struct
 import sys
-import threading
 import time
 import traceback
-import weakref
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from r1cli.backend.base import EngineOptions
+from r1cli.backend import finetuning, sft_input
+from r1cli.backend.base import EngineOptions, Lines
 from r1cli.backend.connection import Connection
-from r1cli.backend.engine import Engine, EngineLost, metrics_lines
+from r1cli.backend.engine import Engine, EngineLost
 from r1cli.backend.learner import Learner
+from r1cli.backend.metrics import metrics_lines
 from r1cli.backend.protocol import announce, socket_path
+from r1cli.backend.reception import Reception
 from r1cli.backend.rollouts import SampleJob
 from r1cli.backend.samplers import Sampler
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import R1Error
+from r1cli.records import Record
 from r1cli.runs import Run
-
-# How long a backend that ends waits for clients to take what is theirs.
-LAST_WORDS_SECONDS = 2.0
 
 
 class Cancelled(Exception):
@@ -58,14 +54,17 @@ class Server:
         self.engine.start()
         # SimpleQueue, because signal handlers put into it too.
         self.inbox: queue.SimpleQueue[tuple[str, Connection | None]] = queue.SimpleQueue()
-        self.connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self.updates: deque[Connection] = deque()
+        self.training: tuple[Connection, Iterator[Record]] | None = None  # an sft on its way, update by update
         self.waiting: deque[Connection] = deque()
         self.jobs: dict[Connection, tuple[SampleJob, Sampler]] = {}
         self.owners: dict[int, Connection] = {}
         self.started = time.time()
         self.stopping = False
         self.updating = False  # an update is past the point where it could be cancelled
+        self.reception = Reception(
+            socket_path(run), lambda client: Connection(client, self._dispatch, self._read_examples)
+        )
 
     def serve(self) -> None:
         """Listens and computes until SIGTERM or SIGINT; saves and cleans up at the end.
@@ -76,17 +75,10 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 signal.signal(number, lambda *_: self.inbox.put(("stop", None)))
-        address = socket_path(self.run)
-        address.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(address))
-        address.chmod(0o600)
-        listener.listen(64)
-        acceptor = threading.Thread(target=self._accept, args=(listener,), daemon=True)
         ended = R1Error(f"the backend of {self.run.path} has been stopped; run the command again")
         try:
-            acceptor.start()
-            announce(self.run, address, self.pid)
+            self.reception.open()
+            announce(self.run, self.reception.address, self.pid)
             self._say(
                 f"serving {self.run.path} at step {self.engine.state.step} on {self.engine.device} "
                 f"(sampler {self.engine.engine_name}, trainer {self.engine.learner.trainer_name}, "
@@ -101,11 +93,8 @@ class Server:
             ended = R1Error(f"the backend of {self.run.path} has failed: {error}; see {self.run.path}/serve.log")
             raise
         finally:
-            address.unlink(missing_ok=True)
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            acceptor.join(1.0)
-            self._dismiss(ended)
+            self.reception.close()
+            self.reception.dismiss(ended)
             self.engine.close()
 
     def abandon(self, words: str) -> None:
@@ -113,41 +102,23 @@ class Server:
 
         serve.json stays: commands then say that the backend is gone, and none goes on in another home by itself.
         """
-        socket_path(self.run).unlink(missing_ok=True)
-        self._dismiss(R1Error(words))
-
-    def _dismiss(self, ended: R1Error) -> None:
-        """Ends all requests that are not finished, and gives their clients a moment to take what is theirs."""
-        deadline = time.monotonic() + LAST_WORDS_SECONDS
-        for connection in list(self.connections):
-            connection.finish(ended)
-            connection.delivered.wait(max(0.0, deadline - time.monotonic()))
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError as error:
-                if error.errno == errno.EINVAL:  # shut down
-                    return
-                time.sleep(0.1)  # too many open files, most likely
-                continue
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            if struct.unpack("3i", credentials)[1] != os.getuid():
-                connection.close()
-                continue
-            self.connections.add(Connection(connection, self._dispatch))
+        self.reception.close()
+        self.reception.dismiss(R1Error(words))
 
     def _dispatch(self, connection: Connection) -> None:
         verb = connection.request["verb"]
         if verb == "status":  # answered at once, also in the middle of an update
             connection.send(orjson.dumps(self._status()) + b"\n")
             connection.finish()
-        elif verb in ("sample", "grpo_step"):
+        elif verb in ("sample", "grpo_step", "sft"):
             connection.on_cancel = lambda: self.inbox.put(("cancel", connection))
             self.inbox.put((verb, connection))
         else:
             raise R1Error(f"the backend does not know the request {verb}; are the versions of r1 equal?")
+
+    def _read_examples(self, connection: Connection, lines: Lines, validation: Lines | None) -> sft_input.Data:
+        own = self.run, self.engine.tokenizer, self.engine.config
+        return sft_input.read_data(*own, connection.request, lines, validation, connection.note)
 
     def _status(self) -> dict[str, Any]:
         engine = self.engine
@@ -156,22 +127,27 @@ class Server:
             "iteration": engine.state.iteration, "saved": self.run.latest().name, "unsaved": engine.unsaved,
             "device": str(engine.device), "sampler": engine.engine_name, "trainer": engine.learner.trainer_name,
             "ranks": engine.learner.world, "zero": engine.learner.zero, "sampling": len(self.jobs),
-            "waiting": len(self.waiting) + len(self.updates), "updating": self.updating,
+            "waiting": len(self.waiting) + len(self.updates), "updating": self.updating or self.training is not None,
             "seconds": round(time.time() - self.started, 1),
         }  # fmt: skip
 
     def _loop(self) -> None:
         engine = self.engine
         while True:
-            idle = not (engine.sampler.busy or engine.evaluator.busy or self.updates or self.waiting)
+            busy = engine.sampler.busy or engine.evaluator.busy or self.training
+            idle = not (busy or self.updates or self.waiting)
             self._take(block=idle)
             if self.stopping:
                 return
             engine.attach_evaluator()
-            if not self.updates:
+            if self.training or not self.updates:  # other work goes on between the updates of a long training
                 self._admit_waiting()
             if engine.sampler.busy:
                 self._advance(engine.sampler)
+            elif self.training:
+                self._train(*self.training)
+                if engine.evaluator.busy:
+                    self._advance(engine.evaluator)
             elif self.updates:
                 self._update(self.updates.popleft())
             elif engine.evaluator.busy:
@@ -190,7 +166,7 @@ class Server:
                 return
             if verb == "cancel":
                 self._cancel(connection)
-            elif verb == "grpo_step":
+            elif verb in ("grpo_step", "sft"):
                 self.updates.append(connection)
             else:
                 self.waiting.append(connection)
@@ -250,29 +226,51 @@ class Server:
                 sampler.cancel(group.key)
 
     def _update(self, connection: Connection) -> None:
-        self.client = connection
+        if connection.request["verb"] == "sft":
+            self.training = connection, finetuning.train(self.engine, connection.body, connection.request)
+            connection.body = None
+            return
 
         def still_wanted() -> None:
             if connection.cancelled.is_set():
                 raise Cancelled
             self.updating = True
 
-        try:
-            metrics = self.engine.grpo_step(connection.body, connection.request, still_wanted)
-        except Cancelled:
-            self._say("an update was cancelled: its client went away")
-        except EngineLost as error:
-            connection.finish(error)
-            raise
-        except Exception as error:
-            connection.finish(self._as_answer(error, "the update failed"))
-            self._say(f"no update: {error}")
-        else:
-            for line in metrics_lines(metrics):
+        with self._answering(connection, "the update failed"):
+            for line in metrics_lines(self.engine.grpo_step(connection.body, connection.request, still_wanted)):
                 connection.send(line)
             connection.finish()
         self.updating = False
         connection.body = None  # a client that lingers must not keep its batch in memory
+
+    def _train(self, connection: Connection, records: Iterator[Record]) -> None:
+        """Makes one update of a training; one whose client went away is saved, and the same command goes on with it."""
+        record = None
+        with self._answering(connection, "the training failed"):
+            if connection.cancelled.is_set():
+                records.close()
+                raise Cancelled
+            record = next(records, None)
+            for line in metrics_lines([record] if record else []):
+                connection.send(line)
+        if record is None:
+            self.training = None
+            connection.finish()
+
+    @contextmanager
+    def _answering(self, connection: Connection, what: str) -> Iterator[None]:
+        """What goes wrong with a client's update is its client's to know; a lost engine ends the service too."""
+        self.client = connection
+        try:
+            yield
+        except Cancelled:
+            self._say(f"a client went away; its update or training ended at step {self.engine.state.step}")
+        except EngineLost as error:
+            connection.finish(error)
+            raise
+        except Exception as error:
+            connection.finish(self._as_answer(error, what))
+            self._say(f"{what}: {error}")
 
     def _as_answer(self, error: Exception, what: str) -> R1Error:
         """The error that a client gets; a defect of ours leaves its traceback in the log."""

@@ -71,10 +71,21 @@ class Tokenizer:
         Special tokens written out in the text become their ids in both cases.
         """
         ids = self.backend.encode(text, add_special_tokens=add_special).ids
+        return self._begun(ids) if add_special else ids
+
+    def _begun(self, ids: list[int]) -> list[int]:
         # Older Llama-style folders ask for the token in tokenizer_config.json and leave it out of tokenizer.json.
-        if add_special and self._first is not None and ids[:1] != [self._first]:
-            return [self._first, *ids]
-        return ids
+        return [self._first, *ids] if self._first is not None and ids[:1] != [self._first] else ids
+
+    def encode_many(self, texts: list[str], add_special: bool) -> list[list[int]]:
+        """As encode, of many texts at once, by as many threads as the `tokenizers` package takes."""
+        found = [each.ids for each in self.backend.encode_batch_fast(texts, add_special_tokens=add_special)]
+        return [self._begun(ids) if add_special else ids for ids in found]
+
+    def special_ids(self) -> frozenset[int]:
+        """The end tokens and all others that the folder calls special."""
+        added = self.backend.get_added_tokens_decoder()
+        return frozenset(self.end_tokens) | {number for number, token in added.items() if token.special}
 
     def decode(self, ids: list[int]) -> str:
         """The text of token ids, special tokens included and no white space tidied up."""

@@ -45,52 +45,20 @@ def init(
       r1 init runs/math --from Qwen/Qwen2.5-1.5B --task math.jsonl
     """
     ui.setup("init", quiet, verbose)
-    import json
+    from r1cli.creation import plan_run
 
-    from r1cli.creation import create_run
-    from r1cli.errors import InputError
-    from r1cli.prompts import sources, templates
-    from r1cli.runs import locate
-
-    folder, origin = locate(base)
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} has no {name}; expected a model folder in Hugging Face format")
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(f"{folder} has no weights (model.safetensors, whole or in shards); other formats are not read")
-    suits = folder / "r1.json"
-    defaults = json.loads(suits.read_text()).get("defaults", {}) if suits.is_file() else {}
-    base_task, base_template = defaults.pop("task", None), defaults.pop("template", "r1-zero")
-    inherited = origin.config if origin else {}
-    defaults = inherited.get("defaults", defaults)
-    template = templates.load(template) if template else inherited.get("template", base_template)
-    source = inherited.get("source")
-    task = task or (None if source else base_task)
-    if task in sources.TASKS:
-        source = {"task": task}
-    elif task is not None:
-        if not Path(task).is_file():
-            raise InputError(f"no task {task}: expected {', '.join(sources.TASKS)} or a JSONL file of prompts")
-        sources.load(Path(task))  # a bad file is found now and not at the first step
-        source = {"file": str(Path(task).resolve())}
-    if total_steps is not None:
-        grpo = defaults.setdefault("grpo", {})
-        grpo.update(total_steps=total_steps, decay=grpo.get("decay", "linear"))  # a constant rate has no length
-    made = create_run(
+    new = plan_run(
         run,
-        folder,
         base,
-        {
-            "source": source,
-            "template": template,
-            "seed": seed,
-            "keep": keep,
-            "save_every": save_every,
-            "refresh_reference": refresh_reference,
-            "defaults": defaults,
-        },
-        origin,
+        task=task,
+        template=template,
+        seed=seed,
+        total_steps=total_steps,
+        keep=keep,
+        save_every=save_every,
+        refresh_reference=refresh_reference,
     )
+    made, source = new.create(), new.config["source"]
     questions = next(iter(source.values())) if source else None
     ui.say(
         f"made {made.path} from {base}, "

@@ -51,6 +51,7 @@ DEFAULTS = {
         "total_steps": 60,
         "lr_min_ratio": 0.1,
     },
+    "sft": {"lr": 1e-3, "batch": 32, "epochs": 4},
     "eval": {"temperature": 0.6, "top_p": 0.95, "samples": 16, "questions": 200},
 }
 

@@ -29,14 +29,14 @@ PARTS = {
     "filters": {"records", "rewards", "stream", "ui"},
     "evaluation": {"rewards", "records", "__version__"},
     "items": {"stream", "records", "atomic"},
-    "creation": {"runs"},
+    "creation": {"runs", "prompts"},
     "prompts": {"stream", "records", "atomic", "ui", "tiny.task", "rewards.extract"},
     "algorithms": set(),
-    "backend": {"stream", "ui", "runs", "history", "atomic", "records", "prompts", "algorithms"},
+    "backend": {"stream", "ui", "runs", "history", "atomic", "records", "prompts", "algorithms", "__version__"},
     "commands": {
         "options", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "rewards", "filters",
-        "evaluation", "items", "creation", "algorithms.settings", "backend.base", "backend.residence",
-        "backend.asking",
+        "evaluation", "items", "creation", "algorithms.settings", "algorithms.sft_settings", "backend.base",
+        "backend.residence", "backend.asking",
     },
     "tiny": {"prompts", "records", "rewards", "backend"},
     "arguments": {"options"},
@@ -63,9 +63,9 @@ PACKAGES = {
 
 # What a thin client or a check of settings loads of the backend and the maths: no torch, at any depth of import.
 LIGHT = {
-    "algorithms.settings", "algorithms.lengths", "backend.base", "backend.client", "backend.protocol",
-    "backend.residence", "backend.configfiles", "backend.asking", "backend.remote", "backend.completions",
-    "backend.api", "backend.wire", "backend.launch", "backend.layout", "backend.trainers",
+    "algorithms.settings", "algorithms.sft_settings", "algorithms.lengths", "backend.base", "backend.client",
+    "backend.protocol", "backend.residence", "backend.configfiles", "backend.asking", "backend.remote",
+    "backend.completions", "backend.api", "backend.wire", "backend.launch", "backend.layout", "backend.trainers",
 }  # fmt: skip
 # Quick enough for a module's top anywhere; all other packages only in the heavy parts, elsewhere inside functions.
 AT_TOP = {"orjson"}

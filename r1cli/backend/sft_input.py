@@ -1,0 +1,88 @@
+"""What a training reads: settings from the request and run.json, examples from JSON lines, both checked.
+
+Nothing of the run is touched, and no model is loaded: bad input is found at the start. What follows is finetuning.py's
+business.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from r1cli.algorithms.sft_settings import SftSettings, validate_sft
+from r1cli.backend.base import Lines
+from r1cli.backend.conversations import Drafter
+from r1cli.backend.examples import Examples, Reader, Rows, split
+from r1cli.backend.model import ModelConfig
+from r1cli.backend.rollouts import settings as sampling_settings
+from r1cli.backend.tokenizer import Tokenizer
+from r1cli.errors import InputError
+from r1cli.records import digest
+from r1cli.runs import Run
+
+
+class Data(NamedTuple):
+    """Examples to train on and, if any, to validate on, with the settings and a fingerprint of all examples."""
+
+    examples: Examples
+    train: np.ndarray
+    validation: Rows | None
+    settings: SftSettings
+    fingerprint: str
+
+
+def read_settings(run: Run, request: dict[str, Any]) -> SftSettings:
+    """The request's settings: what was asked, else what run.json says, else the paper's; InputError for nonsense."""
+    asked = {key: value for key, value in request.get("settings", {}).items() if value is not None}
+    known = dict(run.defaults("sft"))
+    # One way to say a thing takes the place of the other.
+    for one, other in (("batch", "batch_tokens"), ("warmup_ratio", "warmup_steps")):
+        if one in asked and other not in asked:
+            known.pop(other, None)
+    try:
+        settings = SftSettings.from_dict({**known, **asked})
+        validate_sft(settings)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return settings
+
+
+def read_data(
+    run: Run,
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    request: dict[str, Any],
+    lines: Lines,
+    validation: Lines | None,
+    note: Callable[[str], None],
+) -> Data:
+    """Reads and tokenises all examples, by the run's template.
+
+    Raises InputError for what cannot be trained on, before anything of the run is touched.
+    """
+    settings = read_settings(run, request)
+    if settings.patience is not None and validation is None and not settings.validation_share:
+        raise InputError("--patience needs examples to validate on: give --validation FILE or --validation-share X")
+    if settings.validation_share and validation is not None:
+        raise InputError("--validation and --validation-share exclude each other")
+    template = sampling_settings({}, run)["template"]
+    drafter = Drafter(tokenizer, template, config.vocab_size, retokenize=bool(request.get("retokenize")))
+    skip_bad = bool(request.get("skip_bad"))
+    reader = Reader(drafter, config.context, loss=settings.loss, max_length=settings.max_length, skip_bad=skip_bad)
+    examples = reader.read(lines, note)
+    if drafter.turn_end is not None and drafter.turn_end not in tokenizer.end_tokens:
+        note(
+            f"warning: the chat template ends a turn with {tokenizer.decode([drafter.turn_end])}, at which r1 sample "
+            f"does not stop; add {drafter.turn_end} to eos_token_id in the model's generation_config.json"
+        )
+    if validation is not None:
+        held = reader.read(validation, note, "validation examples")
+        train, rows = np.arange(len(examples)), Rows(held, np.arange(len(held)))
+        shared = int(np.isin(held.keys, examples.keys).sum())
+        if shared:
+            note(f"warning: {shared} of {len(held)} validation examples have a prompt that is trained on")
+    else:
+        train, chosen = split(examples, settings.validation_share)
+        rows = Rows(examples, chosen) if len(chosen) else None
+    fingerprint = digest(examples.digest(), rows.examples.digest() if rows else None)
+    return Data(examples, train, rows, settings, fingerprint)
