@@ -61,8 +61,6 @@ class Place(NamedTuple):
         there = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if name == "cpu" or (name is None and not there):
             return "cpu"
-        if name not in (None, "cuda"):
-            raise InputError(f"--device {name} is one device, and every rank has its own; give cpu or cuda")
         if self.near > there:
             raise InputError(f"{self.near} ranks on {socket.gethostname()}, which has {there} GPUs")
         return f"cuda:{self.local}"
