@@ -1,6 +1,6 @@
 """Which trainer an engine uses: asked for, or picked by how many processes there are; with what only some can do.
 
-Nothing heavy is imported: `r1 serve` asks before it starts any process. What a trainer is made of is said in learner.py.
+Nothing heavy is imported: `r1 serve` asks before it starts any process. How a trainer is made is learner.py's business.
 """
 
 import importlib.util
