@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from r1cli import ui
 from r1cli.backend.base import EngineOptions
-from r1cli.backend.launch import Rope, unpack
+from r1cli.backend.launch import Rope, log_path, unpack
 from r1cli.backend.links import describe
 from r1cli.runs import Run
 
@@ -60,7 +60,7 @@ def main() -> NoReturn:
             _write_to(run.path, rank)
         options = EngineOptions(**payload["options"])
         if rank:
-            _follow(run, options, rope)
+            _follow(run, options, rope, end)
         else:
             _serve(run, options, rope, end)
     except BaseException as error:
@@ -71,8 +71,6 @@ def main() -> NoReturn:
 
 def _write_to(run: Path, rank: int) -> None:
     """Sends everything that this rank and its libraries print to its log."""
-    from r1cli.backend.ranks import log_path
-
     log = os.open(log_path(run, rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for number in (1, 2):
         os.dup2(log, number)
@@ -118,9 +116,10 @@ def _serve(run: Run, options: EngineOptions, rope: Rope | None, end: Ending) -> 
         server.serve()
 
 
-def _follow(run: Run, options: EngineOptions, rope: Rope | None) -> None:
+def _follow(run: Run, options: EngineOptions, rope: Rope | None, end: Ending) -> None:
     from r1cli.backend import joining
     from r1cli.backend.follower import Follower
+    from r1cli.errors import R1Error
 
     place = joining.Place.from_environment()
     store = joining.open_store(place)
@@ -137,7 +136,14 @@ def _follow(run: Run, options: EngineOptions, rope: Rope | None) -> None:
         threading.Thread(target=link.send, args=({"stop": True},), daemon=True).start()
 
     signal.signal(signal.SIGTERM, ask_to_stop)
-    follower = Follower(link, options._replace(device=device), world=place.world, near=place.near)
+
+    def orphaned() -> None:
+        words = f"rank 0 at {place.host} is gone; see {run.path}/serve.log"
+        ui.error(words)
+        end(R1Error(words))
+
+    options = options._replace(device=device)
+    follower = Follower(link, options, orphaned, world=place.world, near=place.near)
     try:
         joining.form_group(place, store, device)
         if rope is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from r1cli.backend.launch import log_path
 from r1cli.backend.learner import EngineLost
 from r1cli.backend.links import Link, describe, pack
 from r1cli.errors import R1Error
@@ -24,11 +25,6 @@ AGREE_SECONDS = 60.0
 CAUSE_SECONDS = 0.3  # in which others may say why they ended, too: the first cause counts, not the first message
 BLAME_SECONDS = 5.0  # in which an error here may turn out to be another rank's end
 CLOSE_SECONDS = 60.0
-
-
-def log_path(run: Path, rank: int) -> Path:
-    """Where a rank writes what it has to say."""
-    return run / (f"serve-rank{rank}.log" if rank else "serve.log")
 
 
 class Ranks:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from r1cli.backend import checkpoint, trainer_files
 from r1cli.backend.dealing import shares
-from r1cli.backend.logprobs import CHUNK_ELEMENTS, HeadLogProbs
+from r1cli.backend.logprobs import head_logprobs
 from r1cli.backend.model import ModelConfig, Transformer, rope_frequencies
 from r1cli.backend.packing import MicroBatch, take
 from r1cli.backend.trainer import Trainer
@@ -57,7 +57,7 @@ class Head(nn.Module):
         self.policy = (policy,)
 
     def forward(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
-        return Join.apply(*HeadLogProbs.apply(hidden, self.policy[0].head_weight, targets, scale, CHUNK_ELEMENTS))
+        return Join.apply(*head_logprobs(self.policy[0], hidden, targets, scale))
 
 
 class Scorer(nn.Module):

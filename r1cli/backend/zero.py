@@ -20,7 +20,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from r1cli.backend.optimizer_state import adamw
 from r1cli.errors import InputError
 
 # Elements that are reduced or gathered at a time: DeepSpeed's own 5e8 costs gigabytes of buffers.
@@ -95,16 +94,15 @@ def configuration(settings: ZeroSettings, *, dtype: torch.dtype, device: torch.d
 
 
 class PartitionedAdamW(torch.optim.Optimizer):
-    """Our AdamW over the flat fp32 partitions that ZeRO puts in the place of parameters.
+    """AdamW over the flat fp32 partitions that ZeRO puts in the place of parameters; the update of optimizer_state.py.
 
-    Its groups carry the arguments of `adamw` as DeepSpeed moves groups, not arguments, around. One group holds the
+    Its groups carry the numbers of an update, as DeepSpeed hands groups, not arguments, around. One group holds the
     matrices, one the vectors, which do not decay.
     """
 
     def __init__(self, groups: list[dict[str, Any]]):
         numbers = {"steps": 0, "lr": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "scale": 1.0}
         super().__init__(groups, numbers)
-        self.numbers = tuple(numbers)
 
     def moments(self, partition: Tensor) -> dict[str, Tensor]:
         """The state of a partition, made when it is first asked for."""
@@ -117,9 +115,24 @@ class PartitionedAdamW(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:
         for group in self.param_groups:
             for partition in group["params"]:
-                state = self.moments(partition)
-                numbers = {name: group[name] for name in self.numbers}
-                adamw(partition.data, partition.grad, state["exp_avg"], state["exp_avg_sq"], **numbers)
+                state, device = self.moments(partition), partition.device
+                # In one pass, which decides how long an update on the host takes, and without a compiler.
+                torch._fused_adamw_(
+                    [partition.data],
+                    [partition.grad],
+                    [state["exp_avg"]],
+                    [state["exp_avg_sq"]],
+                    [],
+                    [torch.tensor(float(group["steps"]), device=device)],
+                    lr=group["lr"],
+                    beta1=group["beta1"],
+                    beta2=group["beta2"],
+                    weight_decay=group["weight_decay"],
+                    eps=group["eps"],
+                    amsgrad=False,
+                    maximize=False,
+                    grad_scale=torch.tensor(1.0 / group["scale"], device=device),
+                )
 
 
 class Zero:
