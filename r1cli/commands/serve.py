@@ -24,8 +24,9 @@ def serve(
 ) -> None:
     """Keep a run in memory, so that commands on it start at once.
 
-    The backend holds model, optimizer and sampler. While a run is served, r1 sample, r1 eval, r1 grpo-step and
-    r1 sft on it are thin clients of the backend; nothing about them changes. What it says goes to RUN/serve.log when detached.
+    The backend holds model, optimizer and sampler. While a run is served, r1 sample, r1 eval, r1 grpo-step and r1 sft
+    on it are thin clients of the backend; nothing about them changes. What it says goes to RUN/serve.log when
+    detached.
 
     \b
     Examples:
