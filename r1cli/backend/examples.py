@@ -1,6 +1,6 @@
 """Examples for supervised fine-tuning: read and tokenised once, kept as a few flat arrays.
 
-A list of dicts would take a hundred times the memory of the tokens in it. What the tokens of a record are is decided in
+Lists of Python numbers would take up to nine times the memory. What the tokens of a record are is decided in
 conversations.py, what happens to them in finetuning.py.
 """
 

@@ -225,10 +225,11 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    if old["data"] != new["data"]:
-        return "on other examples"
-    names = [name for name, value in new["settings"].items() if old["settings"].get(name) != value]
-    return ", ".join(f"{name} {old['settings'].get(name)}, now {new['settings'][name]}" for name in names)
+    changed = [name for name, value in new["settings"].items() if old["settings"].get(name) != value]
+    # These two change the examples, and the examples the number of updates.
+    other = [] if {"loss", "max_length"} & set(changed) or old["data"] == new["data"] else ["on other examples"]
+    names = [name for name in changed if name not in ("total_steps", "warmup_steps")] or changed
+    return ", ".join(other or [f"{name} {old['settings'].get(name)}, now {new['settings'][name]}" for name in names])
 
 
 def _stored(run: Run, entry: dict[str, Any]) -> Iterator[Record]:

@@ -36,8 +36,8 @@ def init(
 ) -> None:
     """Make a run directory from a base model.
 
-    A run holds the policy, its optimizer and its metrics; r1 grpo-step updates runs and nothing else. Hyper-parameters
-    that suit the base, where it brings any, are written to run.json, where you may edit them.
+    A run holds the policy, its optimizer and its metrics; r1 grpo-step and r1 sft update runs and nothing else.
+    Hyper-parameters that suit the base, where it brings any, are written to run.json, where you may edit them.
 
     \b
     Examples:

@@ -8,6 +8,7 @@ from r1cli import options, ui
 from r1cli.options import Argument, Option
 
 DEFAULT = ("reward", "rewards.accuracy", "rewards.format", "thinking_mean")
+SUPERVISED = ("loss", "validation_loss")  # where no update has a reward
 BLOCKS = " ▁▂▃▄▅▆▇█"
 PLAIN = " ......###"
 
@@ -24,7 +25,8 @@ def plot(
 ) -> None:
     """Draw learning curves in the terminal from the metrics of runs.
 
-    Text for people, not records: it ends a pipe. Without --metric: reward, accuracy, format share, thinking length.
+    Text for people, not records: it ends a pipe. Without --metric: reward, accuracy, format share, thinking length; or
+    the losses of r1 sft.
 
     \b
     Examples:
@@ -45,7 +47,8 @@ def plot(
             if path.is_dir() and not file.exists():
                 raise InputError(f"{path} has no updates yet (no metrics.jsonl)")
             records = [line.record for line in stream.read([file])]
-            for name in metric or DEFAULT:
+            rewarded = any("reward" in record for record in records)
+            for name in metric or (DEFAULT if rewarded else SUPERVISED):
                 points = [
                     (at, value) for at, value in ((r.get("step"), find(r, name)) for r in records) if _both(at, value)
                 ]

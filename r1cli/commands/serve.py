@@ -32,10 +32,10 @@ def serve(
 ) -> None:
     """Keep a run in memory, so that commands on it start at once.
 
-    The backend holds model, optimizer and sampler. While a run is served, r1 sample, r1 eval and r1 grpo-step on it
-    are thin clients of the backend; nothing about them changes. What it says goes to RUN/serve.log when detached.
-    With --gpus N it is N processes that DeepSpeed's launcher starts, with --hostfile, or --nnodes and its kin, on
-    several machines that share RUN; those beside the first write to RUN/serve-rank1.log and so on.
+    The backend holds model, optimizer and sampler. While a run is served, r1 sample, r1 eval, r1 grpo-step and r1 sft
+    on it are thin clients of the backend; nothing about them changes. What it says goes to RUN/serve.log when
+    detached. With --gpus N it is N processes that DeepSpeed's launcher starts, with --hostfile, or --nnodes and its
+    kin, on several machines that share RUN; those beside the first write to RUN/serve-rank1.log and so on.
 
     \b
     Examples:

@@ -145,6 +145,7 @@ class Report:
         for count, line in enumerate(lines, 1):
             yield line
             self.progress.update(f"read {count:,} examples")
+        self.progress.last = 0.0  # at once, for it stays a while
         self.progress.update("loading the model")
 
     def update(self, line: bytes) -> None:

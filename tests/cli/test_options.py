@@ -9,6 +9,7 @@ import typer
 
 from r1cli import options, usage
 from r1cli.algorithms.settings import CHOICES, GrpoSettings
+from r1cli.algorithms.sft_settings import SFT_CHOICES, SftSettings
 from r1cli.app import COMMANDS, find
 from r1cli.prompts.sources import TASKS
 from r1cli.rewards import JUDGES, REWARDS
@@ -19,6 +20,16 @@ ABOUT_THE_RUN = {
     "run", "files", "max_staleness", "allow_partial", "keep", "save_every", "refresh_reference", "output", "device",
     "threads", "gradient_checkpointing", "quiet", "verbose",
 }  # fmt: skip
+# The same of sft; and the setting that follows from the examples.
+ABOUT_THE_EXAMPLES = {
+    "checkpoint", "examples", "out", "template", "validation", "retokenize", "restart", "save_every", "keep", "output",
+    "skip_bad", "device", "threads", "gradient_checkpointing", "quiet", "verbose",
+}  # fmt: skip
+DERIVED = {"total_steps"}
+SETTINGS = (
+    ("grpo-step", GrpoSettings, CHOICES, ABOUT_THE_RUN, set()),
+    ("sft", SftSettings, SFT_CHOICES, ABOUT_THE_EXAMPLES, DERIVED),
+)
 
 GROUP = typer.main.get_command(usage.build({name: find(name) for name in COMMANDS}))
 
@@ -51,20 +62,26 @@ def test_choices_equal_the_registries():
     }  # fmt: skip
     assert {name: get_args(literal) for name, literal in literals.items()} == CHOICES
     assert get_args(options.Shape) == SHAPES
+    literals = {"loss": options.SftLoss, "normalize": options.SftNormalize, "decay": options.Decay}
+    assert {name: get_args(literal) for name, literal in literals.items()} == SFT_CHOICES
 
 
-def test_every_setting_is_an_option_and_every_option_a_setting():
+@pytest.mark.parametrize(("command", "settings", "choices", "others", "derived"), SETTINGS)
+def test_every_setting_is_an_option_and_every_option_a_setting(command, settings, choices, others, derived):
     """A setting that cannot be set, or an option that nobody reads, is a mistake."""
-    assert set(parameters("grpo-step")) - ABOUT_THE_RUN == {field.name for field in fields(GrpoSettings)}
-    assert set(parameters("grpo-step")) >= ABOUT_THE_RUN
+    assert set(parameters(command)) - others == {field.name for field in fields(settings)} - derived
+    assert set(parameters(command)) >= others
 
 
-def test_options_of_settings_have_their_type_and_no_default():
+@pytest.mark.parametrize(("command", "settings", "choices", "others", "derived"), SETTINGS)
+def test_options_of_settings_have_their_type_and_no_default(command, settings, choices, others, derived):
     """None means: not asked, so run.json decides; a default here would silently win over it."""
-    found = parameters("grpo-step")
-    for field in fields(GrpoSettings):
+    found = parameters(command)
+    for field in fields(settings):
+        if field.name in derived:
+            continue
         types = [kind for kind in get_args(field.type) or (field.type,) if kind is not type(None)]
-        expected = "choice" if field.name in CHOICES else types[0].__name__
+        expected = "choice" if field.name in choices else types[0].__name__
         assert (value_kind(found[field.name]), found[field.name].default) == (expected, None), field.name
 
 
