@@ -25,6 +25,8 @@ class EngineOptions(NamedTuple):
     sampler: str | None = None
     gpu_memory: float | None = None
     sleep: bool | None = None
+    engines: int | None = None
+    tensor_parallel: int | None = None
 
 
 class Backend(Protocol):

@@ -4,7 +4,11 @@ vLLM mixes `WeightReceiver` into its worker class, hence the prefix on every nam
 and stays silent about what it was not given; this file is the one that counts.
 """
 
+import mmap
+import os
 from collections.abc import Iterable, Iterator
+from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +19,29 @@ COLUMNS = 1 << 12
 
 INTEGERS = {4: torch.int32, 2: torch.int16}
 
+# Where tensors begin in a parcel: what every vector instruction is content with.
+ALIGNMENT = 64
+
 Seal = tuple[str, tuple[int, ...], int]
+
+
+class Parcel(NamedTuple):
+    """Tensors in memory that another process has packed: where it is, and for each its name, dtype, shape and place."""
+
+    path: str
+    entries: tuple[tuple[str, str, tuple[int, ...], int], ...]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yields the tensors, which live in that memory; it stays until the last of them is gone."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            # Ours alone if it is ever written to: torch has no tensors that can't be.
+            memory = mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE)
+        finally:
+            os.close(descriptor)
+        for name, kind, shape, offset in self.entries:
+            dtype = getattr(torch, kind)
+            yield name, torch.frombuffer(memory, dtype=dtype, count=prod(shape), offset=offset).view(shape)
 
 
 def seal(tensor: Tensor) -> Seal:
@@ -37,7 +63,9 @@ class WeightReceiver:
 
     r1_held: int | None = None
 
-    def r1_take(self, tensors: Iterable[tuple[str, Tensor]], expected: dict[str, Seal], version: int) -> None:
+    def r1_take(
+        self, tensors: Iterable[tuple[str, Tensor]] | Parcel, expected: dict[str, Seal], version: int
+    ) -> None:
         """Loads the weights in place; afterwards the worker holds `version`, or none when this raised.
 
         `expected` has every tensor's seal under its Hugging Face name. Raises ValueError for a tensor that is missing,
@@ -47,7 +75,7 @@ class WeightReceiver:
         seen: dict[str, Seal] = {}
 
         def received() -> Iterator[tuple[str, Tensor]]:
-            for name, tensor in tensors:
+            for name, tensor in tensors.tensors() if isinstance(tensors, Parcel) else tensors:
                 if name in seen:
                     raise ValueError(f"tensor {name} came twice")
                 seen[name] = seal(tensor)

@@ -19,6 +19,8 @@ def serve(
     sampler: options.Sampler = None,
     gpu_memory: options.GpuMemory = None,
     sleep: options.Sleep = None,
+    engines: options.Engines = None,
+    tensor_parallel: options.TensorParallel = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -42,7 +44,9 @@ def serve(
 
     if detach + status + stop > 1:
         raise InputError("--detach, --status and --stop exclude each other")
-    engine = EngineOptions(device, threads, slots, gradient_checkpointing, sampler, gpu_memory, sleep)
+    engine = EngineOptions(
+        device, threads, slots, gradient_checkpointing, sampler, gpu_memory, sleep, engines, tensor_parallel
+    )
     if (status or stop) and any(value is not None for value in engine):
         raise InputError("--status and --stop take no options of the engine: they were set when it was started")
     served = Run.open(run)
