@@ -5,6 +5,7 @@ sample is decided here, as in the torch sampler. The engines are the business of
 vllm_fleet.py (in others), their weights that of vllm_weights.py.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -62,8 +63,7 @@ class VllmSampler:
     ):
         self.model, self.tokenizer, self.folder = model, tokenizer, folder
         self.slots, self.share, self.sleep, self.tensor_parallel = slots, share, sleep, tensor_parallel
-        launched = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if engines * tensor_parallel > 1 or own_process or launched:
+        if engines * tensor_parallel > 1 or own_process or _grouped():
             device = model.head_weight.device
             self.engine = VllmFleet(engines=engines, width=tensor_parallel, slots=slots, device=device)
         else:
@@ -245,6 +245,14 @@ class VllmSampler:
             del self._jobs[name]
         if names:
             self.engine.abort(names)
+
+
+def _grouped() -> bool:
+    """Whether this process has a torch.distributed group that another of our engines here has not made."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    state = sys.modules.get("vllm.distributed.parallel_state")
+    return state is None or not state.model_parallel_is_initialized()
 
 
 def engine_seeds(keys: list[int]) -> list[int]:

@@ -128,6 +128,11 @@ class VllmEngine:
         try:
             with ui.hushed():
                 self._llm = _engine(plan)
+                if plan.cpu and plan.arguments.get("tensor_parallel_size", 1) > 1:
+                    # The workers have mapped what they share; without its names nothing stays in /dev/shm, not even
+                    # after a kill -9 (vLLM 0.32 leaves it there at every end).
+                    for path in {path for held in self._llm.collective_rpc("r1_segments") for path in held}:
+                        Path(path).unlink(missing_ok=True)
         except Exception as error:
             raise R1Error(f"vLLM did not start: {first_line(error)} (-v shows what it says)") from error
         finally:
@@ -140,10 +145,12 @@ class VllmEngine:
         try:
             if asleep:
                 self._llm.wake_up()
-            self._llm.collective_rpc("r1_take", args=(tensors, seals, version))
+            problems = self._llm.collective_rpc("r1_take", args=(tensors, seals, version))
             cleared = self._llm.reset_prefix_cache()
         except Exception as error:
             raise R1Error(f"vLLM did not take the new weights: {first_line(error)}") from error
+        for problem in filter(None, problems):
+            raise R1Error(f"vLLM did not take the new weights: {problem.splitlines()[0]}")
         if cleared is False:
             raise R1Error("vLLM did not drop what it had cached of the old weights")
 

@@ -121,9 +121,7 @@ class VllmFleet:
                 title = f"vLLM's engine {number + 1} of {self.engines}" if self.engines > 1 else "vLLM's engine"
                 self._children.append(_Child(title, self._environment(number)))
             note(f"starting {many}")
-            self._ask(
-                "start", plan, idle=lambda: note(f"starting {many} ({time.monotonic() - began:.0f} s)")
-            )
+            self._ask("start", plan, idle=lambda: note(f"starting {many} ({time.monotonic() - began:.0f} s)"))
         except BaseException:
             self.close()
             raise
@@ -142,7 +140,9 @@ class VllmFleet:
             environment["OMP_NUM_THREADS"] = str(max(1, threads))
         return environment
 
-    def take(self, tensors: Iterable[tuple[str, Tensor]], seals: dict[str, Seal], version: int, *, asleep: bool) -> None:
+    def take(
+        self, tensors: Iterable[tuple[str, Tensor]], seals: dict[str, Seal], version: int, *, asleep: bool
+    ) -> None:
         """Loads weights into the idle engines, which then hold `version`; raises R1Error when one did not take them."""
         try:
             with packed(tensors) as parcel:

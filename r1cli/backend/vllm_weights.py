@@ -94,7 +94,9 @@ class Weights:
         parts = engines.probe(request, self.version)
         trainer = TorchTrainer(model, device=model.head_weight.device)
         expected = trainer.score([(prompt, part.ids, 1.0) for part in parts])
-        gaps = [np.abs(np.array(part.logprobs) - np.array(own)).max() for part, own in zip(parts, expected, strict=True)]
+        gaps = [
+            np.abs(np.array(part.logprobs) - np.array(own)).max() for part, own in zip(parts, expected, strict=True)
+        ]
         return float(np.max(gaps))  # NaN wins
 
 

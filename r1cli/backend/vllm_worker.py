@@ -65,17 +65,27 @@ class WeightReceiver:
 
     def r1_take(
         self, tensors: Iterable[tuple[str, Tensor]] | Parcel, expected: dict[str, Seal], version: int
-    ) -> None:
-        """Loads the weights in place; afterwards the worker holds `version`, or none when this raised.
+    ) -> str | None:
+        """Loads the weights in place; afterwards the worker holds `version`, or none and returns why.
 
-        `expected` has every tensor's seal under its Hugging Face name. Raises ValueError for a tensor that is missing,
-        unexpected, given twice or not the one expected.
+        `expected` has every tensor's seal under its Hugging Face name; a tensor that is missing, unexpected, given
+        twice or not the one expected is refused. Nothing is raised: of several workers vLLM would report the first
+        that fails, and take the answers of the others for those to the next question.
         """
         self.r1_held = None
+        try:
+            self._r1_load(tensors.tensors() if isinstance(tensors, Parcel) else tensors, expected)
+        except Exception as error:
+            return str(error) or type(error).__name__
+        self.r1_held = version
+        return None
+
+    def _r1_load(self, tensors: Iterable[tuple[str, Tensor]], expected: dict[str, Seal]) -> None:
+        """Loads what is as expected; raises ValueError at what is not."""
         seen: dict[str, Seal] = {}
 
         def received() -> Iterator[tuple[str, Tensor]]:
-            for name, tensor in tensors.tensors() if isinstance(tensors, Parcel) else tensors:
+            for name, tensor in tensors:
                 if name in seen:
                     raise ValueError(f"tensor {name} came twice")
                 seen[name] = seal(tensor)
@@ -91,7 +101,6 @@ class WeightReceiver:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ValueError(f"tensor {missing[0]}{more} did not come ({len(seen)} of {len(expected)} did)")
         self.r1_repack_head()
-        self.r1_held = version
 
     def r1_repack_head(self) -> None:
         """Renews the copy of a tied output projection that vLLM's CPU build packs for its matrix products.
@@ -108,3 +117,9 @@ class WeightReceiver:
     def r1_version(self) -> int | None:
         """The version of the weights, None while they are none or half of them."""
         return self.r1_held
+
+    def r1_segments(self) -> list[str]:
+        """Files in /dev/shm that this worker shares with the others (vLLM's CPU build, tensor parallel)."""
+        with open("/proc/self/maps") as maps:
+            paths = {line.split(maxsplit=5)[-1].strip() for line in maps if "/dev/shm/vllm_dist_" in line}
+        return sorted(path for path in paths if os.path.exists(path))

@@ -124,7 +124,12 @@ def eval_(
             source = Source(
                 checkpoint,
                 EngineOptions(
-                    device, threads, slots, sampler=sampler, gpu_memory=gpu_memory, engines=engines,
+                    device,
+                    threads,
+                    slots,
+                    sampler=sampler,
+                    gpu_memory=gpu_memory,
+                    engines=engines,
                     tensor_parallel=tensor_parallel,
                 ),  # fmt: skip
                 model,

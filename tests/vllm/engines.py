@@ -58,10 +58,10 @@ class Bench:
                 theirs[name].copy_(parameter)
 
 
-def build(folder: Path, kind: str, *, slots: int = 32) -> Bench:
-    """A random checkpoint; its engine starts with the first sample."""
+def build(folder: Path, kind: str, *, slots: int = 32, **options: Any) -> Bench:
+    """A random checkpoint and a sampler with these options; its engine starts with the first sample."""
     # Tied random matrices scaled up see little but the token itself.
     oracle = models.write_checkpoint(folder, kind, scale=1.5 if kind == "qwen2" else 3.0, **SIZES[kind])
     model = load_model(folder, dtype=torch.float32, device="cpu")
     tokenizer = Tokenizer.load(folder)
-    return Bench(oracle, model, tokenizer, VllmSampler(model, tokenizer, folder, slots=slots))
+    return Bench(oracle, model, tokenizer, VllmSampler(model, tokenizer, folder, slots=slots, **options))

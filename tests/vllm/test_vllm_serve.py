@@ -6,7 +6,7 @@ import pytest
 from conftest import run_r1, shell
 from residents import batch, judge, kill_backend, one_line, records, status, step_of
 
-from r1cli.backend import vllm_engine
+from r1cli.backend import vllm_weights
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.engine import Engine, EngineLost
 from r1cli.records import collect
@@ -71,7 +71,7 @@ def test_a_stale_engine_ends_the_backend_and_not_the_run(run, monkeypatch):
         rewarded = batch(run, "--questions", "2").splitlines(keepends=True)
         lines = [(line, f"stdin:{number}") for number, line in enumerate(rewarded, 1)]
         with monkeypatch.context() as patch:
-            patch.setattr(vllm_engine, "_tensors", lambda model: iter(list(model.named_parameters())[1:]))
+            patch.setattr(vllm_weights, "_tensors", lambda model: iter(list(model.named_parameters())[1:]))
             with pytest.raises(EngineLost, match=r"embed_tokens\.weight did not come") as caught:
                 engine.grpo_step(collect(lines, parse), {})
         assert "\n" not in str(caught.value)
