@@ -121,17 +121,13 @@ def eval_(
                 "questions": questions, "group": samples, "temperature": temperature, "top_p": top_p,
                 "max_tokens": max_tokens, "stop": stop, "seed": seed, "template": template,
             }  # fmt: skip
+            engine = EngineOptions(
+                device, threads, slots, sampler=sampler, gpu_memory=gpu_memory, engines=engines,
+                tensor_parallel=tensor_parallel,
+            )  # fmt: skip
             source = Source(
                 checkpoint,
-                EngineOptions(
-                    device,
-                    threads,
-                    slots,
-                    sampler=sampler,
-                    gpu_memory=gpu_memory,
-                    engines=engines,
-                    tensor_parallel=tensor_parallel,
-                ),  # fmt: skip
+                engine,
                 model,
                 concurrency,
                 prompts or [],

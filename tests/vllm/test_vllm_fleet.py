@@ -1,4 +1,4 @@
-"""Engines in processes of their own: several, over several devices, beside a torch.distributed group, and their ends."""
+"""Engines in processes of their own: several, over several devices, beside a torch.distributed group; their ends."""
 
 import os
 import signal
