@@ -6,19 +6,13 @@ from typing import Any
 
 import models
 import torch
+from fidelity import SIZES
 
 from r1cli.backend.checkpoint import load_model
 from r1cli.backend.model import Transformer
 from r1cli.backend.sampler_vllm import VllmSampler
 from r1cli.backend.sampling import Group, Sample
 from r1cli.backend.tokenizer import Tokenizer
-
-# vLLM's attention on a CPU knows heads of 32 dimensions and more.
-SIZES = {
-    "qwen2": {"hidden_size": 96, "tie_word_embeddings": True},
-    "qwen3": {"head_dim": 32},
-    "llama": {"hidden_size": 192},
-}
 
 
 @dataclass
