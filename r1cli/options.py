@@ -91,6 +91,10 @@ Offload = Annotated[
     Literal["none", "optimizer", "all"] | None,
     Option(help="What DeepSpeed keeps in host memory; all: weights too, with --zero 3 (default: none)."),
 ]
+Engines = Annotated[int | None, Option(metavar="N", min=1, help="vLLM engines side by side, a process each.")]
+TensorParallel = Annotated[
+    int | None, Option(metavar="N", min=1, help="GPUs that each vLLM engine computes on (on a CPU: processes).")
+]
 GradientCheckpointing = Annotated[
     bool | None,
     Option(

@@ -34,6 +34,8 @@ class EngineOptions(NamedTuple):
     trainer: str | None = None
     zero: int | None = None
     offload: str | None = None
+    engines: int | None = None
+    tensor_parallel: int | None = None
 
 
 class Backend(Protocol):

@@ -51,6 +51,8 @@ class Server:
         self.run, self.pid = run, pid or os.getpid()
         self.client: Connection | None = None
         self.engine = Engine(run.latest(), run, options, self._note, make)
+        if self.engine.engine_name == "vllm":
+            self._say("starting vLLM")
         self.engine.start()
         # SimpleQueue, because signal handlers put into it too.
         self.inbox: queue.SimpleQueue[tuple[str, Connection | None]] = queue.SimpleQueue()
@@ -65,6 +67,7 @@ class Server:
         self.reception = Reception(
             socket_path(run), lambda client: Connection(client, self._dispatch, self._read_examples)
         )
+        self.engine.learner.watch(lambda: self.inbox.put(("lost", None)))
 
     def serve(self) -> None:
         """Listens and computes until SIGTERM or SIGINT; saves and cleans up at the end.
@@ -161,6 +164,8 @@ class Server:
             except queue.Empty:
                 return
             block = False
+            if verb == "lost":  # raises: the engine that samples has died
+                self.engine.learner.probe()
             if connection is None:
                 self.stopping = True
                 return

@@ -27,6 +27,8 @@ def serve(
     trainer: options.Trainer = None,
     zero: options.Zero = None,
     offload: options.Offload = None,
+    engines: options.Engines = None,
+    tensor_parallel: options.TensorParallel = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -45,6 +47,7 @@ def serve(
       r1 serve runs/zero --gpus 8 --zero 3 --detach
       r1 serve runs/zero --gpus 8 --nnodes 2 --node-rank 1 --rendezvous node0:29500
     """
+    given = locals().copy()
     ui.setup("serve", quiet, verbose)
     from r1cli import stream
     from r1cli.backend import residence
@@ -54,10 +57,7 @@ def serve(
 
     if detach + status + stop > 1:
         raise InputError("--detach, --status and --stop exclude each other")
-    engine = EngineOptions(
-        device, threads, slots, gradient_checkpointing, sampler, gpu_memory, sleep, gpus, hostfile, nnodes, node_rank,
-        rendezvous, trainer, zero, offload,
-    )  # fmt: skip
+    engine = EngineOptions(**{name: given[name] for name in EngineOptions._fields})
     if (status or stop) and any(value is not None for value in engine):
         raise InputError("--status and --stop take no options of the engine: they were set when it was started")
     served = Run.open(run)
