@@ -6,8 +6,8 @@ Everything that could go wrong with what a client sent is found here, before the
 import math
 from collections.abc import Callable
 
+from r1cli.backend.batches import Rollout
 from r1cli.backend.model import ModelConfig
-from r1cli.backend.trainer_torch import Rollout
 from r1cli.errors import InputError
 from r1cli.records import Batches, Record
 from r1cli.runs import Run, State

@@ -1,7 +1,7 @@
 """Model folders in Hugging Face format: configuration in, safetensors in and out.
 
 Every tensor is accounted for before the first one is copied, so a wrong folder leaves a model as it was. It does not
-publish folders atomically (runs.py) or keep optimizer state (trainer_torch.py).
+publish folders atomically (runs.py) or keep optimizer state (optimizer_state.py).
 """
 
 import shutil

@@ -1,7 +1,7 @@
 """One checkpoint with its model, samplers and trainer, in this process: what both homes of the backend share.
 
 It decides whether a batch may be applied, keeps the run's state in step with the weights, and saves. How requests
-arrive (local.py, server.py) and how a gradient is computed (trainer_torch.py) is not its business.
+arrive (local.py, server.py) and how a gradient is computed (trainer.py) is not its business.
 """
 
 import copy
@@ -19,8 +19,10 @@ from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.settings import validate as validate_settings
 from r1cli.backend import admission, checkpoint, rollouts, samplers
 from r1cli.backend.base import EngineOptions, Prompts
+from r1cli.backend.grpo import grpo_step
 from r1cli.backend.model import Transformer
 from r1cli.backend.tokenizer import Tokenizer
+from r1cli.backend.trainer import Trainer
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import InputError, R1Error
 from r1cli.records import Batches, Record, thinking, whole_answer
@@ -55,7 +57,7 @@ class Engine:
             self.engine_name, self.model, self.tokenizer, folder, options, self.slots
         )
         self.checkpoint_layers = bool(options.gradient_checkpointing)
-        self.trainer: TorchTrainer | None = None
+        self.trainer: Trainer | None = None
         self.reference: Transformer | None = None
         self.unsaved = 0  # iterations since the last save
         self.unlisted: list[Record] = []  # metrics that are not in metrics.jsonl yet
@@ -148,7 +150,8 @@ class Engine:
             begun = True
 
         try:
-            metrics = trainer.grpo_step(
+            metrics = grpo_step(
+                trainer,
                 admission.trainer_rollouts(batch, self.model.config.context),
                 settings,
                 reference=reference,
@@ -196,7 +199,7 @@ class Engine:
             raise InputError(str(error)) from None
         return settings
 
-    def _trainer(self) -> TorchTrainer:
+    def _trainer(self) -> Trainer:
         if self.trainer is None:
             if not self.shared:
                 policy = checkpoint.load_model(self.folder, dtype=torch.float32, device=self.device)
@@ -220,9 +223,10 @@ class Engine:
     def _refresh_sampler(self, metrics: list[Record]) -> list[Record]:
         """Gives the sampler the weights of an update; its metrics with the gap that a sampler of its own says."""
         if not self.shared:
+            mine = dict(self.model.named_parameters())
             with torch.no_grad():
-                for mine, master in zip(self.model.parameters(), self.trainer.model.parameters(), strict=True):
-                    mine.copy_(master)
+                for name, master in self.trainer.weights():
+                    mine[name].copy_(master)
         if self.engine_name == "torch":
             return metrics
         try:

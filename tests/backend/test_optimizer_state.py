@@ -9,6 +9,7 @@ import torch
 from trainer_oracle import make_pair, make_rollouts
 
 from r1cli.algorithms.settings import GrpoSettings
+from r1cli.backend.grpo import grpo_step
 from r1cli.backend.optimizer_state import AdamW
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import R1Error
@@ -57,13 +58,13 @@ def test_resume_is_bit_exact(tmp_path):
     theirs, straight = make_pair()
     rollouts = make_rollouts(theirs)
     going = TorchTrainer(straight)
-    going.grpo_step(rollouts, SETTINGS, reference=None, stale=False, step=0)
+    grpo_step(going, rollouts, SETTINGS, reference=None, stale=False, step=0)
     going.save(tmp_path / "trainer")
     resumed = TorchTrainer(make_pair(seed=1)[1])
     resumed.load(tmp_path / "trainer")
     names = {path.name for path in (tmp_path / "trainer").iterdir()}
     assert names == {"optimizer.safetensors", "optimizer.json", "master.safetensors"}
-    metrics = [t.grpo_step(rollouts, SETTINGS, reference=None, stale=False, step=2) for t in (going, resumed)]
+    metrics = [grpo_step(t, rollouts, SETTINGS, reference=None, stale=False, step=2) for t in (going, resumed)]
     for one, other in zip(*metrics, strict=True):
         assert one | {"seconds": 0} == other | {"seconds": 0}
     for (name, one), other in zip(straight.named_parameters(), resumed.model.parameters(), strict=True):
@@ -111,6 +112,6 @@ def test_the_same_batch_gives_the_same_bits_twice():
     for seed in (0, 0, 1):
         trainer = TorchTrainer(make_pair()[1])
         settings = dataclasses.replace(SETTINGS, shuffle_seed=seed)
-        trainer.grpo_step(rollouts, settings, reference=None, stale=False, step=4)
+        grpo_step(trainer, rollouts, settings, reference=None, stale=False, step=4)
         ends.append(trainer.model.head_weight.detach())
     assert torch.equal(ends[0], ends[1]) and not torch.equal(ends[0], ends[2])

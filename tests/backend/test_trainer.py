@@ -9,6 +9,7 @@ from trainer_oracle import CONFIGS, distance, gradients, hf_logprobs, make_pair,
 
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.backend import trainer_torch
+from r1cli.backend.grpo import grpo_step
 from r1cli.backend.logprobs import token_logprobs
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import InputError, R1Error
@@ -76,7 +77,7 @@ def test_gradient_does_not_depend_on_micro_batches(micro_tokens):
         trainer = TorchTrainer(make_pair()[1])
         chosen = dataclasses.replace(settings, micro_tokens=budget)
         grads = gradients(trainer, rollouts, chosen, reference=reference, stale=True)
-        results.append((grads, trainer.grpo_step(rollouts, chosen, reference=reference, stale=True, step=0)[0]))
+        results.append((grads, grpo_step(trainer, rollouts, chosen, reference=reference, stale=True, step=0)[0]))
     assert distance(results[1][0], results[0][0]) < 1e-5
     for name in ("loss", "kl", "entropy", "clip_fraction", "ratio_max", "logprob_gap_mean", "grad_norm", "weights_sum"):
         assert results[1][1][name] == pytest.approx(results[0][1][name], rel=1e-4), name
@@ -109,7 +110,7 @@ def test_equal_rewards_give_exactly_zero_gradient_and_still_metrics():
     rollouts = [dataclasses.replace(r, reward=0.1) for r in make_rollouts(theirs)]
     trainer = TorchTrainer(ours)
     assert all(not grad.any() for grad in gradients(trainer, rollouts, FREE).values())
-    metrics = trainer.grpo_step(rollouts, FREE, reference=None, stale=False, step=0)[0]
+    metrics = grpo_step(trainer, rollouts, FREE, reference=None, stale=False, step=0)[0]
     assert metrics["grad_norm"] == 0 and metrics["zero_variance"] == 1 and metrics["loss"] == 0
     assert metrics["logprob_gap_max"] < 1e-5 and metrics["entropy"] > 0 and trainer.optimizer.steps == 1
 
@@ -125,7 +126,7 @@ def test_groups_without_signal_run_forward_only(monkeypatch):
         return token_logprobs(model, micro, temperatures)
 
     monkeypatch.setattr(trainer_torch, "token_logprobs", spy)
-    found = trainer.grpo_step(rollouts, FREE, reference=None, stale=False, step=0)[0]
+    found = grpo_step(trainer, rollouts, FREE, reference=None, stale=False, step=0)[0]
     assert seen == [(True, {0}), (False, {1, 2})]
     assert found["tokens"] == sum(len(r.completion_ids) for r in rollouts)
 
@@ -134,7 +135,7 @@ def test_clipping_bounds_what_adam_sees_but_not_what_is_reported():
     theirs, ours = make_pair()
     trainer = TorchTrainer(ours)
     settings = dataclasses.replace(FREE, grad_clip=1e-3)
-    found = trainer.grpo_step(make_rollouts(theirs), settings, reference=None, stale=False, step=0)[0]
+    found = grpo_step(trainer, make_rollouts(theirs), settings, reference=None, stale=False, step=0)[0]
     moments = torch.cat([value.flatten() for value in trainer.optimizer.first.values()])
     assert found["grad_norm"] > 0.01
     assert moments.norm().item() / (1 - settings.beta1) == pytest.approx(1e-3, rel=1e-3)
@@ -145,9 +146,11 @@ def test_a_zero_gradient_still_steps_momentum():
     theirs, ours = make_pair()
     rollouts = make_rollouts(theirs)
     trainer = TorchTrainer(ours)
-    trainer.grpo_step(rollouts, FREE, reference=None, stale=False, step=0)
+    grpo_step(trainer, rollouts, FREE, reference=None, stale=False, step=0)
     before = {name: p.clone() for name, p in ours.named_parameters()}
-    trainer.grpo_step([dataclasses.replace(r, reward=1.0) for r in rollouts], FREE, reference=None, stale=False, step=1)
+    grpo_step(
+        trainer, [dataclasses.replace(r, reward=1.0) for r in rollouts], FREE, reference=None, stale=False, step=1
+    )
     assert all((p != before[name]).any() for name, p in ours.named_parameters() if "k_proj.bias" not in name)
 
 
@@ -156,7 +159,7 @@ def test_on_policy_ratio_is_one_and_metrics_are_plain():
     _, reference = make_reference()
     rollouts = make_rollouts(theirs)
     rollouts[0].rewards = {"accuracy": 1.0, "language": None}
-    metrics = TorchTrainer(ours).grpo_step(rollouts, GrpoSettings(), reference=reference, stale=False, step=7)
+    metrics = grpo_step(TorchTrainer(ours), rollouts, GrpoSettings(), reference=reference, stale=False, step=7)
     assert len(metrics) == 1 and metrics[0]["step"] == 8
     found = metrics[0]
     assert found["ratio_mean"] == found["ratio_max"] == 1 and found["ratio_deviation"] == 0
@@ -176,7 +179,7 @@ def test_advantages_come_from_before_the_split():
     theirs, ours = make_pair()
     rollouts = make_rollouts(theirs, groups=2, size=4)
     settings = dataclasses.replace(FREE, minibatches=8)
-    metrics = TorchTrainer(ours).grpo_step(rollouts, settings, reference=None, stale=False, step=0)
+    metrics = grpo_step(TorchTrainer(ours), rollouts, settings, reference=None, stale=False, step=0)
     # One rollout each: advantages made after the split would all be zero.
     assert len(metrics) == 8 and all(found["grad_norm"] > 0 for found in metrics)
     assert [found["step"] for found in metrics] == list(range(1, 9))
@@ -190,10 +193,10 @@ def test_old_logprobs_are_true_over_minibatches_and_epochs():
     theirs, ours = make_pair()
     rollouts = make_rollouts(theirs, noise=0.5)
     settings = dataclasses.replace(FREE, epochs=2)
-    first, second = TorchTrainer(ours).grpo_step(rollouts, settings, reference=None, stale=False, step=0)
+    first, second = grpo_step(TorchTrainer(ours), rollouts, settings, reference=None, stale=False, step=0)
     assert first["ratio_deviation"] < 1e-5 and second["ratio_deviation"] > 1e-3
     moved = make_pair()[1]
-    TorchTrainer(moved).grpo_step(rollouts, FREE, reference=None, stale=False, step=0)
+    grpo_step(TorchTrainer(moved), rollouts, FREE, reference=None, stale=False, step=0)
     now = TorchTrainer(moved).score([(r.prompt_ids, r.completion_ids, r.temperature) for r in rollouts])
     worst = 0.0
     for rollout, values in zip(rollouts, now, strict=True):
@@ -209,7 +212,7 @@ def test_whose_old_logprobs(choice, stale, fresh):
     theirs, ours = make_pair()
     rollouts = make_rollouts(theirs, noise=0.3)
     settings = dataclasses.replace(FREE, old_logprobs=choice)
-    found = TorchTrainer(ours).grpo_step(rollouts, settings, reference=None, stale=stale, step=0)[0]
+    found = grpo_step(TorchTrainer(ours), rollouts, settings, reference=None, stale=stale, step=0)[0]
     assert (found["ratio_deviation"] == 0) == fresh
     # Whatever old is, the gap compares engines and so sees the noise.
     assert found["logprob_gap_mean"] > 0.1
@@ -227,7 +230,7 @@ def test_failed_and_dropped_rollouts_teach_nothing():
         found = gradients(TorchTrainer(ours), failed, settings)
         assert distance({name: grad * 12 / 10 for name, grad in found.items()}, without) < 1e-5
         assert (
-            TorchTrainer(make_pair()[1]).grpo_step(failed, FREE, reference=None, stale=False, step=0)[0]["failed"] == 2
+            grpo_step(TorchTrainer(make_pair()[1]), failed, FREE, reference=None, stale=False, step=0)[0]["failed"] == 2
         )
     dropped = [dataclasses.replace(r, dropped=i in (1, 2)) for i, r in enumerate(rollouts)]
     trainer = TorchTrainer(ours)
@@ -239,7 +242,7 @@ def test_failed_and_dropped_rollouts_teach_nothing():
 def test_nothing_trained_is_reported_and_not_divided_by():
     theirs, ours = make_pair()
     rollouts = [dataclasses.replace(r, dropped=True) for r in make_rollouts(theirs)]
-    found = TorchTrainer(ours).grpo_step(rollouts, FREE, reference=None, stale=False, step=0)[0]
+    found = grpo_step(TorchTrainer(ours), rollouts, FREE, reference=None, stale=False, step=0)[0]
     assert found["tokens"] == 0 and found["grad_norm"] == 0 and found["entropy"] is None and found["reward"] is not None
 
 
@@ -247,7 +250,7 @@ def test_overlong_punishment_enters_the_advantage():
     theirs, ours = make_pair()
     rollouts = [dataclasses.replace(r, reward=1.0) for r in make_rollouts(theirs)]
     settings = dataclasses.replace(FREE, overlong_cache=16)
-    found = TorchTrainer(ours).grpo_step(rollouts, settings, reference=None, stale=False, step=0)[0]
+    found = grpo_step(TorchTrainer(ours), rollouts, settings, reference=None, stale=False, step=0)[0]
     assert found["grad_norm"] > 0 and found["zero_variance"] == 0 and found["reward"] == 1
 
 
@@ -255,14 +258,14 @@ def test_non_finite_gradient_leaves_everything_untouched():
     theirs, ours = make_pair()
     rollouts = make_rollouts(theirs)
     trainer = TorchTrainer(ours)
-    trainer.grpo_step(rollouts, FREE, reference=None, stale=False, step=0)
+    grpo_step(trainer, rollouts, FREE, reference=None, stale=False, step=0)
     with torch.no_grad():
         ours.model.norm.weight[0] = math.inf
     before = {name: p.clone() for name, p in ours.named_parameters()}
     moments = {name: value.clone() for name, value in trainer.optimizer.first.items()}
     called = []
     with pytest.raises(R1Error, match="gradient norm nan, expected finite"):
-        trainer.grpo_step(rollouts, FREE, reference=None, stale=False, step=1, on_update=lambda: called.append(1))
+        grpo_step(trainer, rollouts, FREE, reference=None, stale=False, step=1, on_update=lambda: called.append(1))
     assert all(torch.equal(p, before[name]) and p.grad is None for name, p in ours.named_parameters())
     assert all(torch.equal(value, moments[name]) for name, value in trainer.optimizer.first.items())
     assert trainer.optimizer.steps == 1 and not called
@@ -294,5 +297,5 @@ def test_bad_rollouts_are_refused_in_one_line(change, words):
     long = next(i for i, r in enumerate(rollouts) if len(r.completion_ids) > 1)
     rollouts[long] = dataclasses.replace(rollouts[long], **change)
     with pytest.raises(InputError, match=words) as caught:
-        TorchTrainer(ours).grpo_step(rollouts, FREE, reference=None, stale=True, step=0)
+        grpo_step(TorchTrainer(ours), rollouts, FREE, reference=None, stale=True, step=0)
     assert "\n" not in str(caught.value)

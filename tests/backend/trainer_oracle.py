@@ -9,8 +9,10 @@ import torch
 import transformers
 
 from r1cli.algorithms.settings import GrpoSettings
+from r1cli.backend.batches import Rollout
+from r1cli.backend.grpo import grpo_step
 from r1cli.backend.model import ModelConfig, Transformer
-from r1cli.backend.trainer_torch import Rollout, TorchTrainer
+from r1cli.backend.trainer_torch import TorchTrainer
 
 VOCABULARY = 61
 SHAPE = {
@@ -124,7 +126,7 @@ def gradients(
         raise Cancelled
 
     try:
-        trainer.grpo_step(rollouts, settings, **{"reference": None, "stale": False, "step": 0} | named, on_update=stop)
+        grpo_step(trainer, rollouts, settings, **{"reference": None, "stale": False, "step": 0} | named, on_update=stop)
     except Cancelled:
         return found
     raise AssertionError("on_update was not called")

@@ -20,8 +20,10 @@ import transformers
 
 from r1cli.algorithms.advantages import advantages
 from r1cli.algorithms.settings import GrpoSettings
+from r1cli.backend.batches import Rollout
+from r1cli.backend.grpo import grpo_step
 from r1cli.backend.model import ModelConfig, Transformer
-from r1cli.backend.trainer_torch import Rollout, TorchTrainer
+from r1cli.backend.trainer_torch import TorchTrainer
 
 SHAPES = {
     "tiny": {"hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 3, "num_attention_heads": 3},
@@ -99,7 +101,7 @@ def compare(args: argparse.Namespace, *, ragged: bool) -> dict[str, float]:
     settings = GrpoSettings(kl=0.0, lr=1e-4, micro_tokens=args.micro_tokens)
 
     def update() -> float:
-        return packed.grpo_step(rollouts, settings, reference=None, stale=False, step=0)[0]["grad_norm"]
+        return grpo_step(packed, rollouts, settings, reference=None, stale=False, step=0)[0]["grad_norm"]
 
     times: dict[str, list[float]] = {"hf": [], "r1": []}
     norms: dict[str, list[float]] = {"hf": [], "r1": []}
