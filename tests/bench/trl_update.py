@@ -6,7 +6,7 @@ Both sides get the same token ids and rewards, run in fp32 with the reference KL
 sequence means, clip 0.2, gradient clipping at 1 and AdamW, each in a process of its own, in turn; after a round that is
 not counted the medians count. What is timed: at TRL from the end of `_generate` (whose output is replaced by the given
 ids) to the end of the optimizer step, thus padding, reference log-probs, rewards (a look-up), advantages, loss, backward,
-clipping, AdamW; at r1 the whole of `TorchTrainer.grpo_step`, which does the same. TRL runs with micro-batches of 8 (its
+clipping, AdamW; at r1 the whole of `grpo_step`, which does the same. TRL runs with micro-batches of 8 (its
 default) and of the whole batch without gradient checkpointing, and once with its defaults, checkpointing included; the
 ratio is against the fastest of them, its memory against that same one's. Lengths are `fixed`, or `ragged`: every token
 an end with a chance of 1 in 64, at most --tokens. Memory is the peak above the imports: weights, reference, gradients and
@@ -54,6 +54,7 @@ def play_ours(spec: Spec) -> None:
     from r1cli.algorithms.settings import GrpoSettings
     from r1cli.backend import checkpoint
     from r1cli.backend.batches import Rollout
+    from r1cli.backend.grpo import grpo_step
     from r1cli.backend.trainer_torch import TorchTrainer
 
     turns.imported()
@@ -69,7 +70,7 @@ def play_ours(spec: Spec) -> None:
 
     def work() -> Spec:
         nonlocal step
-        (metrics,) = trainer.grpo_step(batch, settings, reference=reference, stale=False, step=step)
+        (metrics,) = grpo_step(trainer, batch, settings, reference=reference, stale=False, step=step)
         step += 1
         return {"grad_norm": metrics["grad_norm"]}
 
