@@ -67,9 +67,12 @@ class Turns:
 
     def wait(self) -> None:
         """Returns at the side's turn, and ends the process when there is none any more."""
-        if not sys.stdin.readline():
-            self.replies.flush()
+        if self.over():
             os._exit(0)
+
+    def over(self) -> bool:
+        """Waits for the side's turn; whether there is none any more."""
+        return not sys.stdin.readline()
 
     def report(self, cpu: float, **more: Any) -> None:
         """Says the CPU seconds of a round and the highest memory so far."""
