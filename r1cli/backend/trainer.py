@@ -128,8 +128,7 @@ class Trainer(ABC):
         rows = list(range(len(sequences)))
         groups = [tuple(prompt) for prompt in prompts]
         return [
-            part.tolist()
-            for part in self.logprob_table(self.model, prompts, completions, groups, temperatures, rows)
+            part.tolist() for part in self.logprob_table(self.model, prompts, completions, groups, temperatures, rows)
         ]
 
     def micro_batches(

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python tests/bench/scale.py [--what group length vocabulary layers]
 
-From one base case (3M parameters, 2 questions x 8 answers x 128 tokens) one number at a time is changed. Each point is a
-process of its own: one warm-up round, then the CPU seconds of --repeats rounds (median) and the peak memory above the
+From one base case (3M parameters, 2 questions x 8 answers x 128 tokens) one number at a time is changed. Each point is
+a process of its own: one warm-up round, then the CPU seconds of --repeats rounds (median) and the peak memory above the
 imports. `exponent` is the slope of log(figure) over log(number) by least squares: 1 is linear. Attention makes time in
 the length grow faster in the end; what does not depend on the number (weights, the trunk) makes it grow slower.
 """

@@ -6,9 +6,9 @@ The transport is measured by the real programs: rollouts of that length go throu
 `r1 grpo-step` into a resident backend, marked as dropped, so that the backend reads and checks all of them and computes
 no gradient; what the same costs for rollouts of 8 tokens (starts of the programs, the optimizer) is not transport and
 taken off. Added are the lines that the backend makes of its samples, and a copy of them from a socket to a pipe, as
-`r1 sample` does. The step is the CPU time of sampling and updating on --step-tokens tokens an answer, per token: at full
-length attention makes it dearer, so the share printed is an upper bound. Model: 3M parameters; for a larger one the
-share is smaller.
+`r1 sample` does. The step is the CPU time of sampling and updating on --step-tokens tokens an answer, per token: at
+full length attention makes it dearer, so the share printed is an upper bound. Model: 3M parameters; for a larger one
+the share is smaller.
 """
 
 import argparse

@@ -4,12 +4,12 @@
 
 Both sides start from the same random checkpoint and tokenizer, take the same questions, sample 16 answers each at
 temperature 1, reward them by the same Python function (written for TRL), and update with beta 0.001, fp32. Ours is
-`r1 sample | r1 reward --python | r1 grpo-step` against `r1 serve`: counted are the backend and the three clients of each
-iteration, their starts included. TRL's is GRPOTrainer with its own `generate`, from one step's end to the next one's,
-with micro-batches of 8 or of the whole batch, without gradient checkpointing; the faster one counts. Neither side
-saves. `fixed`: no token ends an answer, so all have --tokens tokens. `ragged`: one token in 64 of the vocabulary is an
-end token on both sides (in generation_config.json), and a random model draws them all alike, so lengths are geometric;
-the draws are not the same, hence the ratio is of CPU seconds per answer token. Sides work in turn, medians count.
+`r1 sample | r1 reward --python | r1 grpo-step` against `r1 serve`: counted are the backend and the three clients of
+each iteration, their starts included. TRL's is GRPOTrainer with its own `generate`, from a step's begin to the end of
+its log, with micro-batches of 8 or of the whole batch, without gradient checkpointing; the faster one counts. Neither
+side saves. `fixed`: no token ends an answer, so all have --tokens tokens. `ragged`: one token in 64 of the vocabulary
+is an end token on both sides (in generation_config.json), and a random model draws them all alike, so lengths are
+geometric; the draws are not the same, hence the ratio is of CPU seconds per answer token. Sides work in turn.
 """
 
 import argparse
@@ -30,10 +30,10 @@ QUESTIONS = {"3M": 8, "113M": 2}
 ROWS = {"trl_8": 8, "trl_whole": 0}
 R1 = [sys.executable, "-m", "r1cli"]
 LEARNING_RATE = 1e-6
-REWARD = '''
+REWARD = """
 def score(completions, **_):
     return [float(len(text) % 2) for text in completions]
-'''
+"""
 
 
 def ends(spec: Spec) -> list[int]:
@@ -56,11 +56,8 @@ def play_ours(spec: Spec) -> None:
     questions = "\n".join(json.dumps({"id": f"q{i}", "prompt": text}) for i, text in enumerate(spec["prompts"]))
     (home / "questions.jsonl").write_text(questions + "\n")
     run, base = str(home / "run"), spec["folder"]
-    subprocess.run(
-        [*R1, "init", run, "--from", base, "--task", str(home / "questions.jsonl"), "--template", "raw", "-q"]
-        + ["--save-every", "1000000"],
-        check=True,
-    )
+    made = [*R1, "init", run, "--from", base, "--task", home / "questions.jsonl", "--template", "raw"]
+    subprocess.run([*made, "-q", "--save-every", "1000000"], check=True)
     subprocess.run([*R1, "serve", run, "--detach", "-q"], check=True)
     backend = json.loads(Path(run, "serve.json").read_text())["pid"]
     options = {"questions": len(spec["prompts"]), "group": spec["group"], "max-tokens": spec["tokens"]}

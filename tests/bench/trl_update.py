@@ -5,11 +5,11 @@
 Both sides get the same token ids and rewards, run in fp32 with the reference KL on (beta 0.001), GRPO's loss with
 sequence means, clip 0.2, gradient clipping at 1 and AdamW, each in a process of its own, in turn; after a round that is
 not counted the medians count. What is timed: at TRL from the end of `_generate` (whose output is replaced by the given
-ids) to the end of the optimizer step, thus padding, reference log-probs, rewards (a look-up), advantages, loss, backward,
-clipping, AdamW; at r1 the whole of `grpo_step`, which does the same. TRL runs with micro-batches of 8 (its
+ids) to the end of the optimizer step, thus padding, reference log-probs, rewards (a look-up), advantages, loss,
+backward, clipping, AdamW; at r1 the whole of `grpo_step`, which does the same. TRL runs with micro-batches of 8 (its
 default) and of the whole batch without gradient checkpointing, and once with its defaults, checkpointing included; the
-ratio is against the fastest of them, its memory against that same one's. Lengths are `fixed`, or `ragged`: every token
-an end with a chance of 1 in 64, at most --tokens. Memory is the peak above the imports: weights, reference, gradients and
+ratio is against the fastest of them, the memory's against each. Lengths are `fixed`, or `ragged`: every token an end
+with a chance of 1 in 64, at most --tokens. Memory is the peak above the imports: weights, reference, gradients and
 AdamW's moments included, which are the same for both (`state_mb`).
 """
 
@@ -202,7 +202,9 @@ def main() -> None:
     parser.add_argument("--trl", nargs="+", choices=list(TRL), default=list(TRL), help="TRL's settings to try")
     parser.add_argument("--groups", type=int, help=f"questions of a batch (default {GROUPS})")
     parser.add_argument("--group", type=int, default=16, help="answers of a question")
-    parser.add_argument("--prompt", type=int, default=33, help="tokens of the shortest prompt; others are up to 5 longer")
+    parser.add_argument(
+        "--prompt", type=int, default=33, help="tokens of the shortest prompt; others have up to 5 more"
+    )
     parser.add_argument("--tokens", type=int, default=128, help="most tokens of an answer")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
