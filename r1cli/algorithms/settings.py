@@ -67,7 +67,7 @@ class GrpoSettings:
     total_steps: int | None = None
     lr_min_ratio: float = 0.1
     old_logprobs: str = "auto"
-    micro_tokens: int = 16384
+    micro_tokens: int | None = None  # None: what suits the device (trainer.py)
     shuffle_seed: int = 0
 
     @classmethod

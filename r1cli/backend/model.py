@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from r1cli.backend.kernels import Gated, Lookup, Norm, Rotation
 from r1cli.errors import InputError
 
 ARCHITECTURES = {"Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3", "LlamaForCausalLM": "llama"}
@@ -125,6 +126,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if plain_cpu(x) and self.weight.dtype == torch.float32:
+            return Norm.apply(x, self.weight, self.eps)
         return F.rms_norm(x.float(), x.shape[-1:], None, self.eps).to(x.dtype) * self.weight.to(x.dtype)
 
 
@@ -164,7 +167,8 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        return self.down_proj(Gated.apply(gate, up) if plain_cpu(gate) else F.silu(gate) * up)
 
 
 class Layer(nn.Module):
@@ -202,6 +206,9 @@ class Transformer(nn.Module):
         if not config.tied:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.checkpoint_layers = False
+        # For a trainer that owns the gradients: the large ones of embedding and head are then added up in place. Not
+        # for one that learns of gradients by hooks.
+        self.direct_gradients = False
         # A plain attribute and not a buffer: .to(bfloat16) must not round the frequencies.
         self.frequencies = rope_frequencies(config)
 
@@ -228,7 +235,8 @@ class Transformer(nn.Module):
         rotated.
         """
         rotation = self.rotation(positions)
-        x = self.model.embed_tokens(tokens)
+        embedding = self.model.embed_tokens
+        x = Lookup.apply(tokens, embedding.weight) if self.direct_gradients else embedding(tokens)
         for index, layer in enumerate(self.model.layers):
             if self.checkpoint_layers and torch.is_grad_enabled():
                 x = checkpoint(layer, x, rotation, index, attend, use_reentrant=False)
@@ -247,4 +255,11 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     The sine of the first half comes negated from `rotation`: so the halves only trade places here.
     """
     cos, sin = rotation
+    if plain_cpu(x):
+        return Rotation.apply(x, cos, sin)
     return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
+
+
+def plain_cpu(x: Tensor) -> bool:
+    """Whether x is what kernels.py is for: fp32 on a CPU, outside autocast."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")

@@ -70,7 +70,7 @@ def plan(
 @dataclass(slots=True)
 class Block:
     """Rows that attention computes in one call: queries [rows, queries], keys [rows, keys], causal when there is no
-    mask.
+    mask [rows or 1, 1, queries, keys] (bool; on a CPU what is added to the scores).
     """
 
     rows: int
@@ -85,7 +85,7 @@ class MicroBatch:
 
     tokens, positions [N]; predictors [M]: the flat token whose hidden state predicts each completion token;
     targets [M]; rows [M]: the local sequence of each; sequences: the caller's index of each local sequence; lengths:
-    its completion tokens; the index tensors and blocks are for `attend`.
+    its completion tokens; the index tensors (None: as they are) and blocks are for `attend`.
     """
 
     tokens: Tensor
@@ -96,9 +96,9 @@ class MicroBatch:
     sequences: list[int]
     lengths: list[int]
     blocks: list[Block]
-    query_index: Tensor
+    query_index: Tensor | None
     key_index: Tensor
-    output_index: Tensor
+    output_index: Tensor | None
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Mixes values [N, Hkv, D] for queries [N, Hq, D]: every completion sees its prompt and itself, nothing
@@ -116,19 +116,25 @@ class MicroBatch:
         for block, query, pair in zip(self.blocks, queries, both, strict=True):
             query = query.view(block.rows, block.queries, heads, size).transpose(1, 2)
             key, value = pair.view(block.rows, block.keys, 2, shared, size).permute(2, 0, 3, 1, 4)
-            if shared != heads:
+            grouped = shared != heads
+            if grouped and q.device.type != "cpu":
                 # The masked CUDA kernels know no grouped heads.
                 key = key.repeat_interleave(heads // shared, 1)
                 value = value.repeat_interleave(heads // shared, 1)
-            out = F.scaled_dot_product_attention(query, key, value, attn_mask=block.mask, is_causal=block.mask is None)
+                grouped = False
+            out = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=block.mask, is_causal=block.mask is None, enable_gqa=grouped
+            )
             mixed.append(out.transpose(1, 2).reshape(block.rows * block.queries, heads * size))
         return take(torch.cat(mixed), self.output_index).unflatten(-1, (heads, size))
 
 
-def take(x: Tensor, index: Tensor) -> Tensor:
-    """Rows of x [S, C] at index [M] -> [M, C]; unlike index_select its backward is vectorised on CPU (four times
-    faster).
+def take(x: Tensor, index: Tensor | None) -> Tensor:
+    """Rows of x [S, C] at index [M] -> [M, C], x itself for None; unlike index_select its backward is vectorised on
+    CPU (four times faster).
     """
+    if index is None:
+        return x
     return torch.gather(x, 0, index[:, None].expand(-1, x.shape[1]))
 
 
@@ -179,7 +185,11 @@ def pack(
         return torch.from_numpy(array).to(device)
 
     for block in layout.blocks:
+        if block.mask is not None and torch.device(device).type == "cpu":
+            # The CPU kernels add a mask: made here, it is not made again in every layer.
+            block.mask = torch.zeros(block.mask.shape).masked_fill_(~block.mask, -torch.inf)
         block.mask = None if block.mask is None else block.mask.to(device)
+    queries = np.concatenate(layout.queries)
     return MicroBatch(
         tokens=tensor(tokens),
         positions=tensor(positions),
@@ -189,9 +199,9 @@ def pack(
         sequences=list(sequences),
         lengths=lengths.tolist(),
         blocks=layout.blocks,
-        query_index=tensor(np.concatenate(layout.queries)),
+        query_index=None if in_place(queries, len(tokens)) else tensor(queries),
         key_index=tensor(np.concatenate(layout.keys)),
-        output_index=tensor(layout.output),
+        output_index=None if in_place(layout.output, layout.size) else tensor(layout.output),
     )
 
 
@@ -226,7 +236,9 @@ class Layout:
         seen = before < prompt[:, None]
         keys = np.concatenate((np.where(seen, prompt_at[:, None] + before, 0), index), 1)
         queries = index.shape[1]
-        mask = torch.empty(len(own), 1, queries, keys.shape[1], dtype=torch.bool)
+        # Rows that differ in no prompt share one mask.
+        seen = seen[:1] if seen.all() else seen
+        mask = torch.empty(len(seen), 1, queries, keys.shape[1], dtype=torch.bool)
         mask[..., : seen.shape[1]] = torch.from_numpy(seen)[:, None, None]
         # A padded query still sees its prompt: a row without any key would be 0/0.
         mask[..., seen.shape[1] :] = torch.ones(queries, queries, dtype=torch.bool).tril_()
@@ -260,6 +272,11 @@ def buckets(sizes: np.ndarray, beside: np.ndarray) -> list[np.ndarray]:
     if start < len(order):
         found.append(order[start:])
     return found
+
+
+def in_place(index: np.ndarray, size: int) -> bool:
+    """Whether taking rows by the index would only copy all `size` of them."""
+    return len(index) == size and bool((index == np.arange(size)).all())
 
 
 def offsets(sizes: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ from r1cli.backend.batches import check_sequence
 from r1cli.backend.packing import MicroBatch, pack, plan
 from r1cli.errors import R1Error
 
-SCORE_TOKENS = 16384
+# Tokens of a micro-batch. A CPU has no use for more: its products are as fast, and the activations stay in its caches.
+MICRO_TOKENS = {"cuda": 16384, "cpu": 1024}
 
 
 class Trainer(ABC):
@@ -164,8 +165,7 @@ class Trainer(ABC):
         rows = list(range(len(sequences)))
         groups = [tuple(prompt) for prompt in prompts]
         return [
-            part.tolist()
-            for part in self.logprob_table(self.model, prompts, completions, groups, temperatures, rows, SCORE_TOKENS)
+            part.tolist() for part in self.logprob_table(self.model, prompts, completions, groups, temperatures, rows)
         ]
 
     def micro_batches(
@@ -174,9 +174,12 @@ class Trainer(ABC):
         completions: list[list[int]],
         groups: Sequence[Any],
         rows: list[int],
-        budget: int,
+        budget: int | None = None,
     ) -> Iterator[MicroBatch | None]:
-        """This rank's packed micro-batches of some rows, at most `budget` tokens each; None takes part with nothing."""
+        """This rank's packed micro-batches of some rows, at most `budget` tokens each (None: what suits the device); a
+        None among them takes part with nothing.
+        """
+        budget = budget or MICRO_TOKENS.get(self.device.type, MICRO_TOKENS["cuda"])
         chosen = [[prompts[row] for row in rows], [completions[row] for row in rows], [groups[row] for row in rows]]
         for places in self.deal(*chosen, budget) if rows else ():
             yield pack(prompts, completions, groups, [rows[place] for place in places], self.device) if places else None
@@ -203,7 +206,7 @@ class Trainer(ABC):
         groups: Sequence[Any],
         temperatures: Tensor,
         rows: list[int],
-        budget: int,
+        budget: int | None = None,
     ) -> list[Tensor]:
         """Log-probs per sequence under a model, on every rank; zeros for sequences that are not among `rows`."""
         lengths = [len(ids) for ids in completions]

@@ -26,6 +26,7 @@ class TorchTrainer(Trainer):
     def __init__(self, model: Transformer, *, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         self.model = model.to(self.device)
+        self.model.direct_gradients = True
         self.optimizer = AdamW(model.named_parameters())
 
     def logprobs(self, model: Transformer, micro: MicroBatch, temperatures: Tensor) -> tuple[Tensor, Tensor]:

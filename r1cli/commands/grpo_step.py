@@ -81,7 +81,8 @@ def grpo_step(
         Option(help="Whose log-probs the ratio is taken against; auto: the sampler's when stale."),
     ] = None,
     micro_tokens: Annotated[
-        int | None, Option(metavar="N", help="Tokens computed at once; changes memory, not the gradient.")
+        int | None,
+        Option(metavar="N", help="Tokens computed at once (GPU 16384, CPU 1024); changes memory, not the gradient."),
     ] = None,
     shuffle_seed: Annotated[int | None, Option(metavar="N", help="Seed of the split into minibatches.")] = None,
     max_staleness: Annotated[int, Option(metavar="N", min=0, help="Accept rollouts up to N iterations old.")] = 0,

@@ -6,11 +6,11 @@ import random
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainer_oracle import CONFIGS, gradients, hf_logprobs, make_pair, make_rollouts
+from trainer_oracle import CONFIGS, distance, gradients, hf_logprobs, make_pair, make_rollouts
 
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.backend import logprobs
-from r1cli.backend.logprobs import HeadLogProbs
+from r1cli.backend.logprobs import LIMITS, HeadLogProbs, Limits
 from r1cli.backend.model import Transformer
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import InputError
@@ -64,30 +64,64 @@ def head_inputs(rows=7, size=5, vocabulary=11, dtype=torch.float64):
 @pytest.mark.parametrize("elements", [1, 33, 10**6])
 def test_written_gradient_is_the_numerical_one(elements):
     """Protects both hand-written derivatives, whole and in chunks."""
-    assert torch.autograd.gradcheck(lambda *xs: HeadLogProbs.apply(*xs, elements), head_inputs())
+    for kept in (0, 10**6):
+        limits = Limits(elements, kept)
+        assert torch.autograd.gradcheck(lambda *xs: HeadLogProbs.apply(*xs, limits, False), head_inputs())  # noqa: B023
 
 
 @pytest.mark.parametrize("output", [0, 1])
 def test_one_output_alone_gives_its_gradient(output):
-    assert torch.autograd.gradcheck(lambda *xs: HeadLogProbs.apply(*xs, 33)[output], head_inputs())
+    assert torch.autograd.gradcheck(lambda *xs: HeadLogProbs.apply(*xs, Limits(33, 0), False)[output], head_inputs())
 
 
 def test_chunked_head_equals_whole_head():
     results = []
-    for elements in (11 * 3, 10**6):
+    for limits in (Limits(11 * 3, 0), Limits(11 * 3, 10**6), Limits(10**6, 10**6)):
         inputs = head_inputs(dtype=torch.float32)
-        logp, entropy = HeadLogProbs.apply(*inputs, elements)
+        logp, entropy = HeadLogProbs.apply(*inputs, limits, False)
         (logp.sum() + entropy.square().sum()).backward()
         results.append((logp, entropy, inputs[0].grad, inputs[1].grad))
-    for chunked, whole in zip(*results, strict=True):
-        assert torch.allclose(chunked, whole, atol=1e-5)
+    for chunked, kept, whole in zip(*results, strict=True):
+        assert torch.allclose(chunked, whole, atol=1e-5) and torch.allclose(kept, whole, atol=1e-5)
 
 
 def test_probabilities_that_underflow_give_no_nan():
     hidden = torch.tensor([[1000.0], [-1000.0]], requires_grad=True)
-    logp, entropy = HeadLogProbs.apply(hidden, torch.tensor([[1.0], [0.0]]), torch.tensor([1, 0]), torch.ones(2), 100)
+    inputs = hidden, torch.tensor([[1.0], [0.0]]), torch.tensor([1, 0]), torch.ones(2)
+    logp, entropy = HeadLogProbs.apply(*inputs, LIMITS, False)
     (logp + entropy).sum().backward()
     assert logp.tolist() == [-1000.0, -1000.0] and entropy.tolist() == [0.0, 0.0] and hidden.grad.isfinite().all()
+
+
+def test_head_adds_its_gradient_where_there_is_one():
+    """Protects the sum over micro-batches, for a head of its own and for one that is the embedding too, and a frozen
+    one.
+    """
+    hidden, weight, targets, scale = head_inputs()
+    logp, entropy = HeadLogProbs.apply(hidden, weight, targets, scale, Limits(33, 0), False)
+    (logp.sum() + entropy.sum()).backward()
+    expected = 2 * weight.grad
+    weight.grad = None
+    for _ in range(2):
+        logp, entropy = HeadLogProbs.apply(hidden, weight, targets, scale, Limits(33, 0), True)
+        (logp.sum() + entropy.sum()).backward()
+    assert torch.allclose(weight.grad, expected)
+    frozen = weight.detach()
+    HeadLogProbs.apply(hidden, frozen, targets, scale, Limits(33, 0), True)[0].sum().backward()
+    assert frozen.grad is None
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_direct_gradients_are_those_of_autograd(kind):
+    """Protects tied embeddings, whose gradient has two sources, over several micro-batches."""
+    theirs, ours = make_pair(kind)
+    rollouts = make_rollouts(theirs, groups=4, size=4)
+    found = []
+    for direct in (False, True):
+        trainer = TorchTrainer(ours)
+        trainer.model.direct_gradients = direct
+        found.append(gradients(trainer, rollouts, GrpoSettings(kl=0.0, micro_tokens=40)))
+    assert distance(found[1], found[0]) < 1e-6
 
 
 class LargestOutput(TorchDispatchMode):
@@ -116,7 +150,7 @@ def test_tokens_by_vocabulary_never_exists(monkeypatch):
     whole = sum(len(r.completion_ids) for r in rollouts) * config.vocab_size
     largest = {}
     for elements in (whole // 8, 2 * whole):
-        monkeypatch.setattr(logprobs, "CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(logprobs, "LIMITS", Limits(elements, elements))
         with LargestOutput() as mode:
             gradients(TorchTrainer(policy), rollouts, GrpoSettings(entropy=0.01), reference=reference)
         largest[elements] = mode.elements
