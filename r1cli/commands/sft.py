@@ -65,7 +65,8 @@ def sft(
     lr_min_ratio: Annotated[float | None, _number("Where the schedule ends, as a share of --lr (paper: 0.1).")] = None,
     shuffle_seed: Annotated[int | None, Option(metavar="N", help="Seed of the order of the examples.")] = None,
     micro_tokens: Annotated[
-        int | None, Option(metavar="N", help="Tokens computed at once; changes memory, not the gradient.")
+        int | None,
+        Option(metavar="N", help="Tokens computed at once (GPU 16384, CPU 1024); changes memory, not the gradient."),
     ] = None,
     retokenize: Annotated[
         bool, Option("--retokenize", help="Tokenise the text of completions whose ids are of another tokenizer.")

@@ -213,7 +213,7 @@ def test_no_room_for_a_slow_reader_is_told_and_ends_its_request(monkeypatch):
     """A full temporary folder costs the one client that reads too slowly its stream, not the others their backend."""
     ours, theirs = socket.socketpair()
     cancelled, dispatched = threading.Event(), threading.Event()
-    connection = Connection(ours, lambda _: dispatched.set())
+    connection = Connection(ours, lambda _: dispatched.set(), lambda *_: None)
     connection.on_cancel, connection.spool.limit = cancelled.set, 1_000_000
     theirs.sendall(encode("request", {"verb": "sample"}) + END)
     assert dispatched.wait(10)

@@ -9,6 +9,7 @@ import torch
 from trainer_oracle import VOCABULARY, distance, make_pair
 
 from r1cli.algorithms.sft_settings import SftSettings
+from r1cli.backend.packing import plan
 from r1cli.backend.sft import Example, sft_step, sft_sums
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import InputError, R1Error
@@ -166,7 +167,8 @@ def test_refused_updates_change_nothing():
 class Twice(TorchTrainer):
     """Two ranks played by one process, one after the other: what one leaves out the other computes."""
 
-    def deal(self, micro_batches):
+    def deal(self, prompts, completions, groups, budget):
+        micro_batches = plan(prompts, completions, groups, budget)
         share = micro_batches[self.rank :: 2]
         return share + [[]] * (-(-len(micro_batches) // 2) - len(share))
 
