@@ -64,6 +64,10 @@ Sleep = Annotated[
     bool | None,
     Option("--sleep/--no-sleep", help="Let vLLM give its GPU memory back during an update (default: no)."),
 ]
+Engines = Annotated[int | None, Option(metavar="N", min=1, help="vLLM engines side by side, a process each.")]
+TensorParallel = Annotated[
+    int | None, Option(metavar="N", min=1, help="GPUs that each vLLM engine computes on (on a CPU: processes).")
+]
 Gpus = Annotated[
     int | None, Option(metavar="N", min=1, help="Processes on this machine, a GPU each (on a CPU: just processes).")
 ]
@@ -90,10 +94,6 @@ Zero = Annotated[
 Offload = Annotated[
     Literal["none", "optimizer", "all"] | None,
     Option(help="What DeepSpeed keeps in host memory; all: weights too, with --zero 3 (default: none)."),
-]
-Engines = Annotated[int | None, Option(metavar="N", min=1, help="vLLM engines side by side, a process each.")]
-TensorParallel = Annotated[
-    int | None, Option(metavar="N", min=1, help="GPUs that each vLLM engine computes on (on a CPU: processes).")
 ]
 GradientCheckpointing = Annotated[
     bool | None,

@@ -26,6 +26,8 @@ class EngineOptions(NamedTuple):
     sampler: str | None = None
     gpu_memory: float | None = None
     sleep: bool | None = None
+    engines: int | None = None
+    tensor_parallel: int | None = None
     gpus: int | None = None
     hostfile: Path | None = None
     nnodes: int | None = None
@@ -34,8 +36,6 @@ class EngineOptions(NamedTuple):
     trainer: str | None = None
     zero: int | None = None
     offload: str | None = None
-    engines: int | None = None
-    tensor_parallel: int | None = None
 
 
 class Backend(Protocol):

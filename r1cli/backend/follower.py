@@ -35,7 +35,7 @@ class Follower:
             "sft_sums": self._sft_sums, "restore": lambda folder: self.learner.restore(Path(folder)),
             "score": self._score, "refresh": lambda: self.learner.refresh(), "save": self._save,
             "reset": self._reset, "freeze": lambda: self.learner.freeze(), "thaw": lambda: self.learner.thaw(),
-            "add": self._add, "cancel": self._cancel,
+            "add": self._add, "cancel": self._cancel, "check": lambda: self.learner.sampler.check(),
         }  # fmt: skip
         link.listen(self._heard, self._ended)
 
@@ -93,6 +93,8 @@ class Follower:
     def _open(self, folder: str) -> None:
         tokenizer = Tokenizer.load(Path(folder))
         self.learner = Learner(Path(folder), self.options, tokenizer, world=self.world, near=self.near)
+        if self.learner.engine_name == "vllm":  # one that dies while there is nothing to sample is noticed, too
+            self.learner.sampler.watch(lambda: self.inbox.put({"verb": "check", "call": None}))
 
     def _grpo(
         self,

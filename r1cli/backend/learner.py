@@ -82,16 +82,6 @@ class Learner:
         if self.engine_name == "vllm":
             self.sampler.close()
 
-    def watch(self, lost: Callable[[], None]) -> None:
-        """Calls `lost`, in a thread, as soon as the sampler's engine ends by itself."""
-        if self.engine_name == "vllm":
-            self.sampler.watch(lost)
-
-    def probe(self) -> None:
-        """Raises R1Error when the sampler's engine is gone."""
-        if self.engine_name == "vllm":
-            self.sampler.probe()
-
     def trainer(self) -> Trainer:
         """The trainer, made at its first use: who only samples needs no room for it."""
         if self._trainer is None:

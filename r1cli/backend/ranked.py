@@ -49,14 +49,6 @@ class Ranked:
         self.ranks.close()
         self.own.close()
 
-    def watch(self, lost: Callable[[], None]) -> None:
-        """As Learner.watch, for this rank; another's end is noticed at its next sample."""
-        self.own.watch(lost)
-
-    def probe(self) -> None:
-        """As Learner.probe, for this rank."""
-        self.own.probe()
-
     def freeze(self) -> None:
         """As Learner.freeze, also where no part of an evaluation is under way at this moment."""
         self.ranks.post("freeze")

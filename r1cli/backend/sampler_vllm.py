@@ -104,14 +104,14 @@ class VllmSampler:
             progress.clear()
 
     def watch(self, lost: Callable[[], None]) -> None:
-        """Calls `lost`, in a thread, as soon as an engine's process ends by itself; `probe` then says what happened."""
+        """Calls `lost`, in a thread, as soon as an engine's process ends by itself; `check` then says what happened."""
         self.engine.watch(lost)
 
-    def probe(self) -> None:
+    def check(self) -> None:
         """Raises R1Error when an engine is gone."""
         self.engine.check()
 
-    def check(self, group: Group) -> None:
+    def validate(self, group: Group) -> None:
         """Raises InputError when a group can't be sampled."""
         check_group(group, context=self.context, vocabulary=self.model.config.vocab_size)
         if 0 < group.params.temperature < LOWEST_TEMPERATURE:
@@ -120,8 +120,8 @@ class VllmSampler:
             )
 
     def add(self, group: Group) -> None:
-        """Queues a group; raises InputError as check does."""
-        self.check(group)
+        """Queues a group; raises InputError as validate does."""
+        self.validate(group)
         # As in the torch sampler: a token may hold one byte of a stop string, and cut characters decode badly.
         tail = max((len(stop.encode()) + 4 for stop in group.params.stop), default=0)
         self._queue.append(_Job(group, tail, [None] * len(group.seeds), len(group.seeds)))

@@ -67,7 +67,8 @@ class Server:
         self.reception = Reception(
             socket_path(run), lambda client: Connection(client, self._dispatch, self._read_examples)
         )
-        self.engine.learner.watch(lambda: self.inbox.put(("lost", None)))
+        if self.engine.engine_name == "vllm":
+            self.engine.sampler.watch(lambda: self.inbox.put(("lost", None)))
 
     def serve(self) -> None:
         """Listens and computes until SIGTERM or SIGINT; saves and cleans up at the end.
@@ -165,7 +166,7 @@ class Server:
                 return
             block = False
             if verb == "lost":  # raises: the engine that samples has died
-                self.engine.learner.probe()
+                self.engine.sampler.check()
             if connection is None:
                 self.stopping = True
                 return

@@ -19,6 +19,8 @@ def serve(
     sampler: options.Sampler = None,
     gpu_memory: options.GpuMemory = None,
     sleep: options.Sleep = None,
+    engines: options.Engines = None,
+    tensor_parallel: options.TensorParallel = None,
     gpus: options.Gpus = None,
     hostfile: options.Hostfile = None,
     nnodes: options.Nnodes = None,
@@ -27,8 +29,6 @@ def serve(
     trainer: options.Trainer = None,
     zero: options.Zero = None,
     offload: options.Offload = None,
-    engines: options.Engines = None,
-    tensor_parallel: options.TensorParallel = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:

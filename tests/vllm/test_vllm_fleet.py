@@ -217,7 +217,7 @@ def test_a_process_killed_while_idle_is_noticed_at_once(folder, kind):
         os.kill(victim(bench.sampler, kind), signal.SIGKILL)
         assert heard.wait(30)
         with pytest.raises(R1Error, match=WORDS[kind]) as caught:
-            bench.sampler.probe()
+            bench.sampler.check()
         assert "\n" not in str(caught.value)
     finally:
         bench.sampler.close()
