@@ -93,3 +93,15 @@ def test_blocks_hold_rows_of_similar_length():
 def test_small_batches_stay_in_one_block():
     """Protects tiny models from paying for many small calls."""
     assert len(buckets(np.array([30, 10, 2]), np.zeros(3, int))) == 1
+
+
+def test_blocks_without_padding_may_still_hold_the_tokens_in_another_order(monkeypatch):
+    """Protects the short cut around index tensors: the same number of rows is not the same order."""
+    monkeypatch.setattr(packing, "SMALLEST_BLOCK", 0)
+    batch = pack([[1, 2], [1, 2]], [[3] * 4, [5] * 10], [0, 0], [0, 1])
+    values = torch.arange(float(len(batch.tokens)))[:, None, None].expand(-1, 1, 8)
+    # With equal scores an output is the mean of the values that it sees: its own, those before it, its prompt's.
+    mixed = batch.attend(0, torch.zeros_like(values), torch.zeros_like(values), values)[:, 0, 0]
+    assert len(batch.tokens) == 14 and mixed[:3].tolist() == pytest.approx([0, 0.5, (0 + 1 + 2) / 3])
+    assert mixed[4].item() == pytest.approx((0 + 1 + 2 + 3 + 4) / 5)
+    assert mixed[5:7].tolist() == pytest.approx([(0 + 1 + 5) / 3, (0 + 1 + 5 + 6) / 4])
