@@ -62,10 +62,12 @@ def _take(file: Path, target: Path, *, owned: bool) -> None:
 
 
 def export(folder: Path, target: Path) -> None:
-    """Copies a step's published files (no trainer state) to a new model folder; raises InputError when it exists."""
-    _make(
-        target, lambda part: shutil.copytree(folder, part, ignore=shutil.ignore_patterns("trainer"), dirs_exist_ok=True)
-    )
+    """Copies a folder's own files (a step's without trainer/ and adapter/) to a new folder.
+
+    Raises InputError when that exists.
+    """
+    ignore = shutil.ignore_patterns("trainer", "adapter")
+    _make(target, lambda part: shutil.copytree(folder, part, ignore=ignore, dirs_exist_ok=True))
 
 
 def _make(path: Path, fill: Callable[[Path], Any]) -> None:

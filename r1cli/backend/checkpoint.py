@@ -5,7 +5,7 @@ publish folders atomically (runs.py) or keep optimizer state (optimizer_state.py
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -118,10 +118,15 @@ def save_weights(model: Transformer, folder: str | Path, *, dtype: torch.dtype, 
 
     Raises R1Error when they can't be written.
     """
+    save_tensors(model.named_parameters(), folder, dtype=dtype, name=name)
+
+
+def save_tensors(
+    weights: Iterable[tuple[str, Tensor]], folder: str | Path, *, dtype: torch.dtype, name: str = WEIGHTS
+) -> None:
+    """Writes named weights as one safetensors file; raises R1Error when they can't be written."""
     path = Path(folder) / name
-    tensors: dict[str, Tensor] = {
-        key: value.detach().to(device="cpu", dtype=dtype).contiguous() for key, value in model.named_parameters()
-    }
+    tensors = {key: value.detach().to(device="cpu", dtype=dtype).contiguous() for key, value in weights}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path, metadata={"format": "pt"})

@@ -17,12 +17,13 @@ from safetensors import SafetensorError
 from r1cli import ui
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.settings import validate as validate_settings
-from r1cli.backend import admission, checkpoint, rollouts, samplers
+from r1cli.backend import adapters, admission, checkpoint, rollouts, samplers
 from r1cli.backend.base import EngineOptions, Prompts
 from r1cli.backend.grpo import grpo_step
 from r1cli.backend.model import Transformer
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.backend.trainer import Trainer
+from r1cli.backend.trainer_lora import LoraTrainer
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import InputError, R1Error
 from r1cli.records import Batches, Record, thinking, whole_answer
@@ -46,10 +47,12 @@ class Engine:
         self.tokenizer = Tokenizer.load(folder)
         self.think_tags = tuple(self._single_token(tag) for tag in ("<think>", "</think>"))
         self.state = run.state_at(folder) if run else State()
-        # A GPU samples from bf16 weights and trains on their fp32 master; a CPU needs only one fp32 copy.
-        self.shared = self.device.type == "cpu"
-        dtype = torch.float32 if self.shared else torch.bfloat16
-        self.model = checkpoint.load_model(folder, dtype=dtype, device=self.device)
+        self.lora = adapters.Lora.of(run)
+        # A GPU samples from bf16 weights and trains on their fp32 master; a CPU needs only one fp32 copy. With
+        # adapters the trainer holds the base, and the sampler the weights that both together make.
+        self.shared = self.device.type == "cpu" and self.lora is None
+        self.dtype = dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        self.model = adapters.load_policy(run, self.lora, folder, dtype=dtype, device=self.device)
         self._set_threads(options.threads)
         ui.detail(f"{folder}: {self.device}, {dtype}, {torch.get_num_threads()} threads")
         self.slots = options.slots or SLOTS[self.device.type]
@@ -170,7 +173,7 @@ class Engine:
         self.unsaved, self.unlisted = 0, []
         try:
             self.state = self.run.go_back()
-            checkpoint.load_weights(self.model, self.folder, master=True)
+            adapters.load_policy_weights(self.model, self.run, self.lora, self.folder)
         except Exception as error:
             raise EngineLost(f"the last saved step could not be loaded again: {error}") from error
         self.trainer = self.reference = None
@@ -201,12 +204,17 @@ class Engine:
 
     def _trainer(self) -> Trainer:
         if self.trainer is None:
-            if not self.shared:
+            if self.lora:
+                policy = checkpoint.load_model(self.run.step_folder(0), dtype=self.dtype, device=self.device)
+            elif not self.shared:
                 policy = checkpoint.load_model(self.folder, dtype=torch.float32, device=self.device)
             else:
                 policy = self.model
             policy.checkpoint_layers = self.checkpoint_layers
-            self.trainer = TorchTrainer(policy, device=self.device)
+            if self.lora:
+                self.trainer = LoraTrainer(policy, self.lora, base_name=self.run.base_name, device=self.device)
+            else:
+                self.trainer = TorchTrainer(policy, device=self.device)
             if (self.folder / "trainer" / "optimizer.json").exists():
                 self.trainer.load(self.folder / "trainer")
         return self.trainer
@@ -215,8 +223,11 @@ class Engine:
         if self.reference is None:
             if self.run.reference(self.state) != self.folder:
                 self.save()  # the step that became the reference may have met a full disk
-            folder, dtype = self.run.reference(self.state), torch.float32 if self.shared else torch.bfloat16
-            self.reference = checkpoint.load_model(folder, dtype=dtype, device=self.device)
+            folder = self.run.reference(self.state)
+            if self.lora:
+                self.reference = self._trainer().open_reference(folder)
+                return self.reference
+            self.reference = checkpoint.load_model(folder, dtype=self.dtype, device=self.device)
             self.reference.requires_grad_(False)
         return self.reference
 
@@ -275,7 +286,11 @@ class Engine:
         trainer = self._trainer()
         try:
             checkpoint.copy_side_files(self.folder, folder)
-            checkpoint.save_weights(trainer.model, folder, dtype=checkpoint.published_dtype(self.folder))
+            dtype = checkpoint.published_dtype(self.folder)
+            if self.lora:
+                trainer.publish(folder, dtype)
+            else:
+                checkpoint.save_weights(trainer.model, folder, dtype=dtype)
             trainer.save(folder / "trainer")
         except SafetensorError as error:
             raise R1Error(str(error)) from None

@@ -58,7 +58,8 @@ class HeadLogProbs(torch.autograd.Function):
     def backward(ctx, logp_grad: Tensor | None, entropy_grad: Tensor | None):
         hidden, weight, targets, scale, entropy, kept = ctx.saved_tensors
         hidden_grad = torch.empty_like(hidden)
-        weight_grad = torch.zeros_like(weight, dtype=ctx.weight_dtype)
+        # A frozen head (LoRA) has no gradient to make.
+        weight_grad = torch.zeros_like(weight, dtype=ctx.weight_dtype) if ctx.needs_input_grad[1] else None
         for start in range(0, len(targets), ctx.step):
             part = slice(start, start + ctx.step)
             target = targets[part, None]
@@ -72,7 +73,8 @@ class HeadLogProbs(torch.autograd.Function):
             grad.scatter_add_(1, target, slope)
             grad = grad.mul_(scale[part, None]).to(weight.dtype)
             torch.mm(grad, weight, out=hidden_grad[part])
-            weight_grad += grad.T @ hidden[part]
+            if weight_grad is not None:
+                weight_grad += grad.T @ hidden[part]
         return hidden_grad, weight_grad, None, None, None
 
 

@@ -31,20 +31,32 @@ def init(
     refresh_reference: Annotated[
         int, Option(metavar="N", min=0, help="Updates between moves of the KL reference; 0: never.")
     ] = 400,
+    lora: Annotated[
+        int | None, Option(metavar="RANK", min=1, help="Train LoRA adapters of this rank, by peft; the base is frozen.")
+    ] = None,
+    lora_alpha: Annotated[
+        float | None, Option(metavar="A", min=0, help="Scale of the adapters: W + A / RANK x B A (default: 32).")
+    ] = None,
+    lora_targets: Annotated[
+        options.LoraTargets | None, Option(help="Layers that get adapters (default: all-linear).")
+    ] = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Make a run directory from a base model.
 
     A run holds the policy, its optimizer and its metrics; r1 grpo-step updates runs and nothing else. Hyper-parameters
-    that suit the base, where it brings any, are written to run.json, where you may edit them.
+    that suit the base, where it brings any, are written to run.json, where you may edit them. What is trained, all
+    weights or the adapters of --lora, belongs to the run and stays as it is.
 
     \b
     Examples:
       r1 init runs/zero --from tiny
       r1 init runs/math --from Qwen/Qwen2.5-1.5B --task math.jsonl
+      r1 init runs/small --from Qwen/Qwen2.5-7B --task math.jsonl --lora 32
     """
     ui.setup("init", quiet, verbose)
+    import importlib.util
     import json
 
     from r1cli.creation import create_run
@@ -52,6 +64,12 @@ def init(
     from r1cli.prompts import sources, templates
     from r1cli.runs import locate
 
+    if lora is None and (lora_alpha is not None or lora_targets is not None):
+        raise InputError("--lora-alpha and --lora-targets are about adapters; give their rank by --lora")
+    if lora_alpha == 0:
+        raise InputError("--lora-alpha is 0, with which adapters change nothing; expected a number above 0")
+    if lora is not None and importlib.util.find_spec("peft") is None:
+        raise InputError("--lora needs peft, which is not installed: pip install 'r1-pipes[lora]'")
     folder, origin = locate(base)
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
@@ -76,6 +94,7 @@ def init(
     if total_steps is not None:
         grpo = defaults.setdefault("grpo", {})
         grpo.update(total_steps=total_steps, decay=grpo.get("decay", "linear"))  # a constant rate has no length
+    adapters = {"rank": lora, "alpha": lora_alpha or 32.0, "targets": lora_targets or "all-linear"}
     made = create_run(
         run,
         folder,
@@ -88,6 +107,7 @@ def init(
             "save_every": save_every,
             "refresh_reference": refresh_reference,
             "defaults": defaults,
+            **({"lora": adapters} if lora else {}),
         },
         origin,
     )

@@ -57,7 +57,7 @@ PACKAGES = {
     "filters": {"orjson", "rensa"},
     "evaluation": {"orjson"},
     "algorithms": {"torch"},
-    "backend": {"torch", "numpy", "orjson", "safetensors", "tokenizers", "jinja2", "vllm", "deepspeed"},
+    "backend": {"torch", "numpy", "orjson", "safetensors", "tokenizers", "jinja2", "vllm", "deepspeed", "peft"},
     "tiny": {"torch", "safetensors", "tokenizers"},
 }
 

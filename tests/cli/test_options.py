@@ -10,6 +10,7 @@ import typer
 from r1cli import options, usage
 from r1cli.algorithms.settings import CHOICES, GrpoSettings
 from r1cli.app import COMMANDS, find
+from r1cli.backend.adapters import TARGETS
 from r1cli.prompts.sources import TASKS
 from r1cli.rewards import JUDGES, REWARDS
 from r1cli.rewards.verdict import SHAPES
@@ -51,6 +52,7 @@ def test_choices_equal_the_registries():
     }  # fmt: skip
     assert {name: get_args(literal) for name, literal in literals.items()} == CHOICES
     assert get_args(options.Shape) == SHAPES
+    assert get_args(options.LoraTargets) == tuple(TARGETS)
 
 
 def test_every_setting_is_an_option_and_every_option_a_setting():
