@@ -7,6 +7,11 @@ from r1cli import options, ui
 from r1cli.options import Argument, Option
 
 
+# Adapters learn at about ten times the learning rate of whole weights, whatever their rank (with alpha fixed):
+# Schulman et al., LoRA Without Regret, 2025. On the tiny base three and ten times do equally well, once far worse.
+ADAPTER_RATE = 10
+
+
 def init(
     run: Annotated[Path, Argument(metavar="RUN", help="The folder to make.")],
     base: Annotated[
@@ -59,6 +64,7 @@ def init(
     import importlib.util
     import json
 
+    from r1cli.algorithms.settings import GrpoSettings
     from r1cli.creation import create_run
     from r1cli.errors import InputError
     from r1cli.prompts import sources, templates
@@ -95,6 +101,9 @@ def init(
         grpo = defaults.setdefault("grpo", {})
         grpo.update(total_steps=total_steps, decay=grpo.get("decay", "linear"))  # a constant rate has no length
     adapters = {"rank": lora, "alpha": lora_alpha or 32.0, "targets": lora_targets or "all-linear"}
+    if lora and not (origin and "lora" in origin.config):
+        grpo = defaults.setdefault("grpo", {})
+        grpo["lr"] = ADAPTER_RATE * grpo.get("lr", GrpoSettings().lr)
     made = create_run(
         run,
         folder,
@@ -112,6 +121,8 @@ def init(
         origin,
     )
     questions = next(iter(source.values())) if source else None
+    if lora:
+        ui.say(f"adapters of rank {lora}; learning rate {defaults['grpo']['lr']:g} (see {run}/run.json)")
     ui.say(
         f"made {made.path} from {base}, "
         + (f"questions from {questions}" if questions else "no task: give r1 sample a prompts file")

@@ -163,6 +163,21 @@ def test_damaged_adapters_are_one_line(tmp_path):
     assert done.returncode == 1 and "cannot read the adapters" in one_line(done)
 
 
+def test_learning_rate_of_adapters(trained, tmp_path):
+    """Ten times that of whole weights, in run.json where it can be seen; not again for a run that begins from one."""
+
+    def rate(*options):
+        run = tmp_path / "-".join(options[-2:]).replace("/", "_")
+        said = run_r1("init", run, *options, check=0).stderr.decode()
+        value = json.loads((run / "run.json").read_text())["defaults"]["grpo"]["lr"]
+        return value, said
+
+    whole, _ = rate("--from", "tiny")
+    tenfold, said = rate("--lora", "2")
+    assert tenfold == pytest.approx(10 * whole) and f"learning rate {tenfold:g}" in said
+    assert rate("--from", str(trained[0]), "--lora", "8")[0] == tenfold
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
