@@ -64,6 +64,33 @@ Sleep = Annotated[
     bool | None,
     Option("--sleep/--no-sleep", help="Let vLLM give its GPU memory back during an update (default: no)."),
 ]
+Gpus = Annotated[
+    int | None, Option(metavar="N", min=1, help="Processes on this machine, a GPU each (on a CPU: just processes).")
+]
+Hostfile = Annotated[
+    Path | None, Option(metavar="FILE", help="Machines that take part, lines of HOST slots=N; this one first.")
+]
+Nnodes = Annotated[int | None, Option(metavar="N", min=1, help="Machines that take part; run this command on each.")]
+NodeRank = Annotated[
+    int | None, Option(metavar="I", min=0, help="Which of the machines this is; 0 serves the clients.")
+]
+Rendezvous = Annotated[
+    str | None, Option(metavar="HOST:PORT", help="Where the machines meet: node 0's name and a free port of it.")
+]
+Trainer = Annotated[
+    Literal["auto", "torch", "deepspeed"] | None,
+    Option(help="What trains; auto: deepspeed where there is more than one process, else torch."),
+]
+Zero = Annotated[
+    int | None,
+    Option(
+        metavar="STAGE", min=1, max=3, help="What DeepSpeed spreads: 1 optimizer, 2 and gradients, 3 and weights (2)."
+    ),
+]
+Offload = Annotated[
+    Literal["none", "optimizer", "all"] | None,
+    Option(help="What DeepSpeed keeps in host memory; all: weights too, with --zero 3 (default: none)."),
+]
 GradientCheckpointing = Annotated[
     bool | None,
     Option(

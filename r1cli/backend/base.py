@@ -25,6 +25,14 @@ class EngineOptions(NamedTuple):
     sampler: str | None = None
     gpu_memory: float | None = None
     sleep: bool | None = None
+    gpus: int | None = None
+    hostfile: Path | None = None
+    nnodes: int | None = None
+    node_rank: int | None = None
+    rendezvous: str | None = None
+    trainer: str | None = None
+    zero: int | None = None
+    offload: str | None = None
 
 
 class Backend(Protocol):

@@ -5,14 +5,14 @@ publish folders atomically (runs.py) or keep optimizer state (optimizer_state.py
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from r1cli.backend import tensorfile
 from r1cli.backend.configfiles import end_tokens, read_json, require_file
 from r1cli.backend.model import ModelConfig, Transformer, rope_frequencies
 from r1cli.errors import InputError, R1Error
@@ -22,6 +22,7 @@ __all__ = ["end_tokens", "load_model", "load_weights", "read_config", "save_weig
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 MASTER = "trainer/master.safetensors"
+HEAD = "lm_head.weight"  # a model whose head is tied has no parameter of this name
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx")
 
 
@@ -58,34 +59,43 @@ def weight_files(folder: str | Path, *, master: bool = False) -> list[Path]:
 
 
 def load_weights(model: Transformer, folder: str | Path, *, master: bool) -> None:
-    """Copies a folder's weights into the model, cast to the model's dtype.
+    """Copies a folder's weights into the model, cast to the model's dtype; raises InputError as read_weights does."""
+    parameters = dict(model.named_parameters())
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    with torch.no_grad():
+        for name, value in read_weights(folder, shapes, master=master):
+            parameters[name].copy_(value)
 
-    Raises InputError for a tensor that is missing, unexpected or of a wrong shape; rotary inv_freq buffers and the
-    copy of a tied head are left out. With `master`, the trainer's fp32 copy is read when there is one.
+
+def read_weights(
+    folder: str | Path, shapes: Mapping[str, tuple[int, ...]], *, master: bool
+) -> Iterator[tuple[str, Tensor]]:
+    """A folder's weights, one at a time, for a model whose parameters have these names and shapes.
+
+    Raises InputError, before the first, for a tensor that is missing, unexpected or of a wrong shape; rotary inv_freq
+    buffers and the copy of a tied head are left out. With `master`, the trainer's fp32 copy is read when there is one.
     """
     files = weight_files(folder, master=master)
-    parameters = dict(model.named_parameters())
     homes: dict[str, Path] = {}
     for path in files:
         for name, shape in _shapes(path):
-            if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and model.config.tied):
+            if name.endswith("rotary_emb.inv_freq") or (name == HEAD and HEAD not in shapes):
                 continue
-            if name not in parameters:
+            if name not in shapes:
                 raise InputError(f"{path}: unexpected tensor {name}; config.json describes a model without it")
-            if shape != tuple(parameters[name].shape):
-                expected = list(parameters[name].shape)
+            if shape != shapes[name]:
+                expected = list(shapes[name])
                 raise InputError(f"{path}: tensor {name} has shape {list(shape)}, expected {expected} from config.json")
             homes[name] = path
-    missing = [name for name in parameters if name not in homes]
+    missing = [name for name in shapes if name not in homes]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"{folder}: tensor {missing[0]}{others} missing from {', '.join(path.name for path in files)}")
-    with torch.no_grad():
-        for path in files:
-            with safe_open(path, framework="pt") as content:
-                for name, home in homes.items():
-                    if home == path:
-                        parameters[name].copy_(content.get_tensor(name))
+    for path in files:
+        with safe_open(path, framework="pt") as content:
+            for name, home in homes.items():
+                if home == path:
+                    yield name, content.get_tensor(name)
 
 
 def _shapes(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -118,20 +128,12 @@ def save_weights(model: Transformer, folder: str | Path, *, dtype: torch.dtype, 
 
     Raises R1Error when they can't be written.
     """
-    save_tensors(model.named_parameters(), folder, dtype=dtype, name=name)
-
-
-def save_tensors(
-    weights: Iterable[tuple[str, Tensor]], folder: str | Path, *, dtype: torch.dtype, name: str = WEIGHTS
-) -> None:
-    """Writes named weights as one safetensors file; raises R1Error when they can't be written."""
     path = Path(folder) / name
-    tensors = {key: value.detach().to(device="cpu", dtype=dtype).contiguous() for key, value in weights}
+    parameters = dict(model.named_parameters())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path, metadata={"format": "pt"})
-        path.chmod(0o644)  # safetensors makes it private, and others are to read an exported model
-    except (OSError, SafetensorError) as error:
+        tensorfile.write(path, {key: value.shape for key, value in parameters.items()}, dtype, parameters.items())
+    except OSError as error:
         raise R1Error(f"{path}: could not write the weights ({error}); is the disk full?") from None
 
 

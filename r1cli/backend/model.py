@@ -217,7 +217,8 @@ class Transformer(nn.Module):
         angles = positions.float()[:, None] * self.frequencies
         sin = angles.sin()
         cos, sin = angles.cos(), torch.cat((-sin, sin), -1)
-        dtype = self.head_weight.dtype
+        # Not the head's: to look at a weight that is spread over ranks is to gather it.
+        dtype = self.model.norm.weight.dtype
         return torch.cat((cos, cos), -1)[:, None].to(dtype), sin[:, None].to(dtype)
 
     def hidden(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:

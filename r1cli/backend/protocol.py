@@ -52,19 +52,25 @@ class Home(NamedTuple):
         return self.start is not None and process_start(self.pid) == self.start
 
 
-def announce(run: Run, address: Path) -> None:
-    """Writes serve.json for this process; raises R1Error when the disk refuses."""
-    home = Home(os.getpid(), socket.gethostname(), process_start(os.getpid()), str(address), str(run.path))
+def home_file(run: Run, node: int = 0) -> Path:
+    """Where a backend says where it is: serve.json; a further machine of one has a file of its own."""
+    return run.path / (f"serve-node{node}.json" if node else "serve.json")
+
+
+def announce(run: Run, address: Path | None, pid: int, node: int = 0) -> None:
+    """Writes the file about the process that holds the backend; raises R1Error when the disk refuses."""
+    home = Home(pid, socket.gethostname(), process_start(pid), str(address or ""), str(run.path))
+    file = home_file(run, node)
     try:
-        replace_file(run.path / "serve.json", json.dumps(home._asdict()).encode())
+        replace_file(file, json.dumps(home._asdict()).encode())
     except OSError as error:
-        raise R1Error(f"cannot write {run.path}/serve.json: {error.strerror}") from None
+        raise R1Error(f"cannot write {file}: {error.strerror}") from None
 
 
-def find_home(run: Run) -> Home | None:
-    """The backend that serve.json names, None when there is no such file; one that can't be read names a dead one."""
+def find_home(run: Run, node: int = 0) -> Home | None:
+    """The backend that its file names, None when there is no such file; one that can't be read names a dead one."""
     try:
-        return Home(**json.loads((run.path / "serve.json").read_bytes()))
+        return Home(**json.loads(home_file(run, node).read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError):

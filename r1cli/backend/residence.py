@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from r1cli import ui
+from r1cli.backend import launch, layout
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.client import Client
-from r1cli.backend.protocol import Home, find_home
+from r1cli.backend.protocol import Home, announce, find_home, home_file
 from r1cli.errors import R1Error
 from r1cli.runs import Run
 
@@ -66,25 +67,27 @@ def stop(run: Run) -> None:
     ui.say(f"stopped; {run.path} stands at {run.latest().name}")
 
 
-def _clear(run: Run, home: Home) -> None:
-    (run.path / "serve.json").unlink(missing_ok=True)
+def _clear(run: Run, home: Home, node: int = 0) -> None:
+    home_file(run, node).unlink(missing_ok=True)
     if home.socket:
         Path(home.socket).unlink(missing_ok=True)
 
 
-def refuse_second(run: Run) -> None:
+def refuse_second(run: Run, node: int = 0) -> None:
     """Raises R1Error when a backend serves the run already; clears up after one that died."""
-    home = find_home(run)
+    home = find_home(run, node)
     if home is None:
         return
     if home.elsewhere or home.alive:
         raise R1Error(f"{run.path} is served already by process {home.pid} on {home.host}")
-    _clear(run, home)
+    _clear(run, home, node)
 
 
 def detach(run: Run, options: EngineOptions) -> None:
     """Starts a backend that goes on alone; returns when it answers, raises R1Error with its last words if it dies."""
-    refuse_second(run)
+    layout.plan(options, lora="lora" in run.config)  # its errors, before a process is started
+    node = options.node_rank or 0
+    refuse_second(run, node)
     command = [sys.executable, "-m", "r1cli", "serve", str(run.path)]
     for name, value in options._asdict().items():
         flag = name.replace("_", "-")
@@ -92,7 +95,8 @@ def detach(run: Run, options: EngineOptions) -> None:
             command.append(f"--{flag}" if value else f"--no-{flag}")
         elif value is not None:
             command += [f"--{flag}", str(value)]
-    with (run.path / "serve.log").open("ab") as log:
+    log_file = run.path / (f"serve-node{node}.log" if node else "serve.log")
+    with log_file.open("ab") as log:
         begin = log.tell()
         # A session of its own and none of our descriptors: the caller's pipe and terminal must not wait for it.
         child = subprocess.Popen(
@@ -101,9 +105,9 @@ def detach(run: Run, options: EngineOptions) -> None:
     progress = ui.Progress()
     began = time.monotonic()
     try:
-        while not (run.path / "serve.json").exists():
+        while not home_file(run, node).exists():
             if child.poll() is not None:
-                words = (run.path / "serve.log").read_bytes()[begin:].decode(errors="replace").strip().splitlines()
+                words = log_file.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
                 last = words[-1].removeprefix("r1 serve: ") if words else f"exit code {child.returncode}"
                 raise R1Error(f"the backend did not start: {last}")
             progress.update(f"loading the model ({time.monotonic() - began:.0f} s)")
@@ -113,14 +117,31 @@ def detach(run: Run, options: EngineOptions) -> None:
         raise
     finally:
         progress.clear()
+    if node:
+        ui.say(f"node {node} takes part in serving {run.path} (process {child.pid})")
+        return
     now = status(run)
     ui.say(f"serving {run.path} at step {now['step']} on {now['device']} (process {now['pid']})")
 
 
 def stay(run: Run, options: EngineOptions) -> None:
-    """Serves in this process until stopped."""
-    refuse_second(run)
-    with run.lock():
-        from r1cli.backend.server import Server
+    """Serves until stopped: in this process, or in those that it starts; on a further node, until node 0 ends."""
+    where = layout.plan(options, lora="lora" in run.config)
+    node = options.node_rank or 0
+    refuse_second(run, node)
+    if where is None:
+        with run.lock():
+            from r1cli.backend.server import Server
 
-        Server(run, options).serve()
+            Server(run, options).serve()
+        return
+
+    def joined() -> None:
+        if node:  # of node 0, rank 0 says when it is ready
+            announce(run, None, os.getpid(), node)
+
+    try:
+        launch.Launch(run, options, where, joined).stay()
+    finally:
+        if node:
+            home_file(run, node).unlink(missing_ok=True)

@@ -77,13 +77,17 @@ class VllmSampler:
                 progress.clear()
             self.engine.sync(self.model)
 
-    def add(self, group: Group) -> None:
-        """Queues a group; raises InputError when it can't be sampled."""
+    def check(self, group: Group) -> None:
+        """Raises InputError when a group can't be sampled."""
         check_group(group, context=self.context, vocabulary=self.model.config.vocab_size)
         if 0 < group.params.temperature < LOWEST_TEMPERATURE:
             raise InputError(
                 f"temperature is {group.params.temperature}; vLLM samples at 0 (greedy) or from {LOWEST_TEMPERATURE} on"
             )
+
+    def add(self, group: Group) -> None:
+        """Queues a group; raises InputError as check does."""
+        self.check(group)
         # As in the torch sampler: a token may hold one byte of a stop string, and cut characters decode badly.
         tail = max((len(stop.encode()) + 4 for stop in group.params.stop), default=0)
         self._queue.append(_Job(group, tail, [None] * len(group.seeds), len(group.seeds)))

@@ -16,7 +16,9 @@ import time
 import traceback
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -24,9 +26,11 @@ import orjson
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.connection import Connection
 from r1cli.backend.engine import Engine, EngineLost, metrics_lines
+from r1cli.backend.learner import Learner
 from r1cli.backend.protocol import announce, socket_path
 from r1cli.backend.rollouts import SampleJob
 from r1cli.backend.samplers import Sampler
+from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import R1Error
 from r1cli.runs import Run
 
@@ -39,12 +43,18 @@ class Cancelled(Exception):
 
 
 class Server:
-    """Serves one run until it is told to stop."""
+    """Serves one run until it is told to stop; `make` makes its learner, `pid` is the process that people stop."""
 
-    def __init__(self, run: Run, options: EngineOptions):
-        self.run = run
+    def __init__(
+        self,
+        run: Run,
+        options: EngineOptions,
+        make: Callable[[Path, EngineOptions, Tokenizer], Learner] = Learner,
+        pid: int | None = None,
+    ):
+        self.run, self.pid = run, pid or os.getpid()
         self.client: Connection | None = None
-        self.engine = Engine(run.latest(), run, options, self._note)
+        self.engine = Engine(run.latest(), run, options, self._note, make)
         self.engine.start()
         # SimpleQueue, because signal handlers put into it too.
         self.inbox: queue.SimpleQueue[tuple[str, Connection | None]] = queue.SimpleQueue()
@@ -75,13 +85,15 @@ class Server:
         ended = R1Error(f"the backend of {self.run.path} has been stopped; run the command again")
         try:
             acceptor.start()
-            announce(self.run, address)
+            announce(self.run, address, self.pid)
             self._say(
                 f"serving {self.run.path} at step {self.engine.state.step} on {self.engine.device} "
-                f"(sampler {self.engine.engine_name})"
+                f"(sampler {self.engine.engine_name}, trainer {self.engine.learner.trainer_name}, "
+                f"ranks {self.engine.learner.world})"
             )
             self._loop()
             self.engine.save()
+            self.engine.close()
             self._say(f"stopped at step {self.engine.state.step}")
         except Exception as error:
             ended = R1Error(f"the backend of {self.run.path} has failed: {error}; see {self.run.path}/serve.log")
@@ -94,6 +106,12 @@ class Server:
             acceptor.join(1.0)
             self._dismiss(ended)
             self.engine.close()
+
+    def abandon(self, words: str) -> None:
+        """Gives all clients these last words and clears up; any thread may call it, and the process ends after it."""
+        for left in (self.run.path / "serve.json", socket_path(self.run)):
+            left.unlink(missing_ok=True)
+        self._dismiss(R1Error(words))
 
     def _dismiss(self, ended: R1Error) -> None:
         """Ends all requests that are not finished, and gives their clients a moment to take what is theirs."""
@@ -131,9 +149,10 @@ class Server:
     def _status(self) -> dict[str, Any]:
         engine = self.engine
         return {
-            "run": str(self.run.path), "pid": os.getpid(), "step": engine.state.step,
+            "run": str(self.run.path), "pid": self.pid, "step": engine.state.step,
             "iteration": engine.state.iteration, "saved": self.run.latest().name, "unsaved": engine.unsaved,
-            "device": str(engine.device), "sampler": engine.engine_name, "sampling": len(self.jobs),
+            "device": str(engine.device), "sampler": engine.engine_name, "trainer": engine.learner.trainer_name,
+            "ranks": engine.learner.world, "zero": engine.learner.zero, "sampling": len(self.jobs),
             "waiting": len(self.waiting) + len(self.updates), "updating": self.updating,
             "seconds": round(time.time() - self.started, 1),
         }  # fmt: skip
@@ -179,7 +198,7 @@ class Server:
         for _ in range(len(self.waiting)):
             connection = self.waiting.popleft()
             background = bool(connection.request.get("background"))
-            if background and engine.evaluator.model is not engine.model:
+            if background and engine.learner.frozen:
                 self.waiting.append(connection)
             elif not connection.cancelled.is_set():
                 self._admit(connection, engine.evaluator if background else engine.sampler)

@@ -26,11 +26,14 @@ SCORE_TOKENS = 16384
 class Trainer(ABC):
     """Holds a policy with fp32 master weights and its optimizer state.
 
-    `model` is what `logprobs` takes for the policy; `device` is where batches are laid out.
+    `model` is what `logprobs` takes for the policy; `device` is where batches are laid out. Methods that say so are
+    collective: every rank calls them, in the same order.
     """
 
     model: nn.Module
     device: torch.device
+    steps: int  # optimizer updates so far
+    rank = 0
 
     @abstractmethod
     def logprobs(self, model: nn.Module, micro: MicroBatch, temperatures: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,23 +59,56 @@ class Trainer(ABC):
         """Drops the gradients."""
 
     @abstractmethod
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter by its checkpoint name."""
+
+    @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every parameter by its checkpoint name, whole, one at a time; what is not kept may be freed at the next."""
+        """Every fp32 parameter, whole, one at a time in the order of `shapes`; collective.
+
+        What is not kept may be freed at the next. An iteration once begun has to be finished.
+        """
+
+    @abstractmethod
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        """Adam's moments as exp_avg.NAME of all parameters, then exp_avg_sq.NAME, as `weights`; after an update."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Writes master.safetensors (fp32 weights) and the optimizer's two files into the folder, which it makes."""
+        """Writes what trainer_files.py describes into the folder, which it makes; collective."""
 
     @abstractmethod
     def load(self, folder: Path) -> None:
-        """Restores what save wrote; raises R1Error, changing nothing, when it is missing, torn or of another model."""
+        """Restores what any trainer's save wrote; collective.
 
-    def deal(self, micro_batches: list[list[int]]) -> list[list[int]]:
-        """This rank's share of the planned micro-batches: equally many on every rank, empty ones where there are none.
+        Raises R1Error, changing nothing, when it is missing, torn or of another model.
+        """
+
+    @abstractmethod
+    def publish(self, folder: Path, dtype: torch.dtype) -> None:
+        """Writes the weights as the folder's model.safetensors in `dtype`; collective."""
+
+    @abstractmethod
+    def open_reference(self, folder: Path) -> nn.Module:
+        """A frozen model with a folder's weights, for `logprobs`; collective."""
+
+    def deal(
+        self,
+        prompts: list[list[int]],
+        completions: list[list[int]],
+        groups: Sequence[Any],
+        budget: int,
+    ) -> list[list[int]]:
+        """This rank's micro-batches: equally many on every rank, empty ones where there are none.
 
         An empty one is computed all the same, for its part in what the ranks do together.
         """
-        return micro_batches
+        return plan(prompts, completions, groups, budget)
+
+    def agree(self, error: str | None) -> None:
+        """Raises R1Error on all ranks when one of them gives an error; collective."""
+        if error is not None:
+            raise R1Error(error)
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all ranks."""
@@ -141,7 +177,7 @@ class Trainer(ABC):
     ) -> Iterator[MicroBatch | None]:
         """This rank's packed micro-batches of some rows, at most `budget` tokens each; None takes part with nothing."""
         chosen = [[prompts[row] for row in rows], [completions[row] for row in rows], [groups[row] for row in rows]]
-        for places in self.deal(plan(*chosen, budget) if rows else []):
+        for places in self.deal(*chosen, budget) if rows else ():
             yield pack(prompts, completions, groups, [rows[place] for place in places], self.device) if places else None
 
     def idle(self, model: nn.Module) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from r1cli import ui
-from r1cli.backend.adapters import PREFIX, PUBLISHED, TARGETS, TRAINED, A, B, Lora, merge, read_adapters, write_adapters
-from r1cli.backend.checkpoint import save_tensors
+from r1cli.backend import trainer_files
+from r1cli.backend.adapters import FILE, PREFIX, PUBLISHED, TARGETS, A, B, Lora, merge, read_adapters
 from r1cli.backend.model import Transformer
 from r1cli.backend.optimizer_state import AdamW
 from r1cli.backend.trainer_torch import TorchTrainer
@@ -28,24 +28,21 @@ BASE_LAYER = ".base_layer"  # what peft puts into the name of a weight that it w
 class LoraTrainer(TorchTrainer):
     """Holds a frozen base, its adapters, and the optimizer state of the adapters."""
 
-    def __init__(self, base: Transformer, lora: Lora, *, base_name: str, device: torch.device | str = "cpu"):
-        """Puts new adapters into `base`; `base_name` is what their configuration calls it.
-
-        Raises InputError where peft is not installed.
-        """
+    def __init__(self, base: Transformer, lora: Lora, *, device: torch.device | str = "cpu"):
+        """Puts new adapters into `base`; raises InputError where peft is not installed."""
         try:
             with ui.hushed():
                 import peft
                 from peft.tuners.tuners_utils import BaseTunerLayer
         except ImportError as error:
             raise InputError(f"a run with --lora needs peft ({error}): pip install 'r1-pipes[lora]'") from None
-        self.lora = lora
+        self.scale = lora.scale
         self.config = peft.LoraConfig(
             r=lora.rank,
             lora_alpha=lora.alpha,
             target_modules=list(TARGETS[lora.targets]),
             task_type="CAUSAL_LM",
-            base_model_name_or_path=base_name,
+            base_model_name_or_path=lora.name,
         )
         self._inject: Callable[[str], nn.Module] = lambda name: peft.inject_adapter_in_model(self.config, base, name)
         super().__init__(self._inject(POLICY), device=device)
@@ -70,48 +67,52 @@ class LoraTrainer(TorchTrainer):
             for suffix, pair in ((A, part.lora_A), (B, part.lora_B))
         }
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(weight.shape) for name, weight, _ in self._base()}
+
     def weights(self) -> Iterator[tuple[str, Tensor]]:
+        for name, weight, layer in self._base():
+            if layer:
+                weight = merge(weight, self.adapters[layer + A].detach(), self.adapters[layer + B].detach(), self.scale)
+            yield name, weight.float()
+
+    def _base(self) -> Iterator[tuple[str, Tensor, str]]:
+        """Checkpoint name, value, and the layer's name if it has adapters, of every weight of the base."""
         for name, parameter in self.model.named_parameters():
             layer, wrapped, kind = name.rpartition(BASE_LAYER)
-            if wrapped and kind == ".weight":
-                a, b = self.adapters[layer + A].detach(), self.adapters[layer + B].detach()
-                yield layer + kind, merge(parameter.detach(), a, b, self.lora.scale)
-            elif wrapped or ".lora_" not in name:
-                yield layer + kind, parameter.detach()
+            if wrapped or ".lora_" not in name:
+                yield layer + kind, parameter.detach(), layer if wrapped and kind == ".weight" else ""
 
     def save(self, folder: Path | str) -> None:
-        """Writes adapter.safetensors (fp32) and the optimizer's two files into the folder, which it makes."""
-        folder = Path(folder)
-        write_adapters(folder / Path(TRAINED).name, self.adapters)
-        self.optimizer.save(folder)
+        """Writes the adapters, and the optimizer's two files beside them."""
+        shapes = {name: tuple(adapter.shape) for name, adapter in self.adapters.items()}
+        trainer_files.save_trained(self, Path(folder) / FILE, shapes, self.adapters.items())
 
     def load(self, folder: Path | str) -> None:
-        folder = Path(folder)
-        found = read_adapters(folder / Path(TRAINED).name, {name: p.shape for name, p in self.adapters.items()})
-        self.optimizer.load(folder)
-        with torch.no_grad():
-            for name, adapter in self.adapters.items():
-                adapter.copy_(found[name])
+        shapes = {name: tuple(adapter.shape) for name, adapter in self.adapters.items()}
+        self._restore(trainer_files.open_saved(Path(folder), shapes, FILE))
 
-    def publish(self, folder: Path, dtype: torch.dtype) -> None:
+    def publish(self, folder: Path | str, dtype: torch.dtype) -> None:
         """Writes model.safetensors, the merged weights in `dtype`, and adapter/ as peft reads it."""
-        save_tensors(self.weights(), folder, dtype=dtype)
-        write_adapters(folder / PUBLISHED, self.adapters, prefix=PREFIX)
-        self.config.save_pretrained((folder / PUBLISHED).parent)
+        super().publish(folder, dtype)
+        named = {PREFIX + name: adapter for name, adapter in self.adapters.items()}
+        shapes = {name: tuple(adapter.shape) for name, adapter in named.items()}
+        trainer_files.stream(self, Path(folder) / PUBLISHED, shapes, torch.float32, named.items())
+        self.config.save_pretrained(Path(folder, PUBLISHED).parent)
 
-    def open_reference(self, folder: Path) -> "Reference":
+    def open_reference(self, folder: Path | str) -> "Reference":
         """The policy of a step of this run, frozen: the base with the step's adapters, or with none for step 0.
 
         It is a view of this trainer's model: the next one opened, or the trainer's end, is its end.
         """
-        if not (folder / TRAINED).exists():
+        if not (Path(folder) / "trainer" / FILE).exists():
             return Reference(self, [])
         if REFERENCE not in next(iter(self.layers.values())).lora_A:
             with warnings.catch_warnings():  # that there are several sets of adapters now, which is what is wanted
                 warnings.simplefilter("ignore")
                 self._inject(REFERENCE)
         adapters = self._take(REFERENCE)
-        found = read_adapters(folder / TRAINED, {name: p.shape for name, p in adapters.items()})
+        found = read_adapters(Path(folder) / "trainer" / FILE, {name: p.shape for name, p in adapters.items()})
         with torch.no_grad():
             for name, adapter in adapters.items():
                 adapter.copy_(found[name])

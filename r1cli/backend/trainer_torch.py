@@ -9,16 +9,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from r1cli.backend import trainer_files
+from r1cli.backend.checkpoint import load_model
 from r1cli.backend.logprobs import token_logprobs
 from r1cli.backend.model import Transformer
 from r1cli.backend.optimizer_state import AdamW
 from r1cli.backend.packing import MicroBatch
 from r1cli.backend.trainer import Trainer
-from r1cli.errors import R1Error
 
 
 class TorchTrainer(Trainer):
@@ -45,34 +44,47 @@ class TorchTrainer(Trainer):
     def clear(self) -> None:
         self.optimizer.clear()
 
+    @property
+    def steps(self) -> int:
+        return self.optimizer.steps
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(parameter.shape) for name, parameter in self.model.named_parameters()}
+
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self.model.named_parameters():
             yield name, parameter.detach()
 
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        for kind, values in zip(trainer_files.KINDS, (self.optimizer.first, self.optimizer.second), strict=True):
+            yield from ((f"{kind}.{name}", value) for name, value in values.items())
+
     def save(self, folder: Path | str) -> None:
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.cpu().contiguous() for name, value in self.weights()}
-        save_file(weights, folder / "master.safetensors", metadata={"format": "pt"})
-        self.optimizer.save(folder)
+        trainer_files.save(self, Path(folder))
 
     def load(self, folder: Path | str) -> None:
-        folder = Path(folder)
-        try:
-            weights = load_file(folder / "master.safetensors")
-        except (OSError, ValueError, SafetensorError) as error:
-            raise R1Error(
-                f"{folder}: cannot read master.safetensors ({error}); go back to a step that has it"
-            ) from error
-        parameters = dict(self.model.named_parameters())
-        if {name: value.shape for name, value in weights.items()} != {name: p.shape for name, p in parameters.items()}:
-            raise R1Error(
-                f"{folder}/master.safetensors: its tensors are not those of this model; it belongs to another run"
-            )
-        self.optimizer.load(folder)
+        self._restore(trainer_files.open_saved(Path(folder), self.shapes()))
+
+    def _restore(self, saved: trainer_files.Saved) -> None:
+        parameters = self.optimizer.parameters
+        self.optimizer.steps = saved.steps
+        found: dict[str, dict[str, Tensor]] = {kind: {} for kind in trainer_files.KINDS}
+        for kind, name, value in saved.moments():
+            found[kind][name] = value.to(parameters[name])
+        # In the order of the parameters, which is the file's when it is written again.
+        self.optimizer.first, self.optimizer.second = (
+            {name: values[name] for name in parameters if name in values} for values in found.values()
+        )
         with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(weights[name])
+            for name, value in saved.weights():
+                parameters[name].copy_(value)
+
+    def publish(self, folder: Path | str, dtype: torch.dtype) -> None:
+        trainer_files.publish(self, Path(folder), dtype)
+
+    def open_reference(self, folder: Path | str) -> Transformer:
+        dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        return load_model(folder, dtype=dtype, device=self.device).requires_grad_(False)
 
     def _precision(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")

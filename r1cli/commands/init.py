@@ -6,7 +6,6 @@ from typing import Annotated
 from r1cli import options, ui
 from r1cli.options import Argument, Option
 
-
 # Adapters learn at about ten times the learning rate of whole weights, whatever their rank (with alpha fixed):
 # Schulman et al., LoRA Without Regret, 2025. On the tiny base three and ten times do equally well, once far worse.
 ADAPTER_RATE = 10

@@ -23,7 +23,7 @@ SETTINGS = GrpoSettings(kl=0.1, lr=1e-2, clip_low=0.2, clip_high=0.2, entropy=0.
 
 def make_trainer(kind="qwen2", lora=LORA, *, seed=0, size=0.1, dtype=torch.float32):
     """A trainer with B of that size, of the same base as make_pair's."""
-    trainer = LoraTrainer(make_pair(kind)[1].to(dtype), lora, base_name="base")
+    trainer = LoraTrainer(make_pair(kind)[1].to(dtype), lora)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, adapter in trainer.adapters.items():
@@ -115,7 +115,7 @@ def test_merged_weights_do_not_drift(tmp_path):
         expected = weight.double()
         if layer in trainer.layers:
             a, b = (trainer.adapters[f"{layer}.lora_{part}.weight"].double() for part in "AB")
-            expected = expected + LORA.alpha / LORA.rank * b @ a
+            expected = expected + LORA.scale * b @ a
             assert not torch.equal(published[name], weight.bfloat16())
         assert (published[name].double() - expected).abs().max() <= expected.abs().max() * 2**-8, name
     for name, parameter in trainer.model.named_parameters():
@@ -207,7 +207,7 @@ def test_saved_adapters_come_back_to_the_bit(tmp_path):
 
 def test_new_adapters_are_the_seed_s_and_change_nothing():
     """A run that is killed before its first save begins with the same adapters again, on any machine."""
-    made = [LoraTrainer(make_pair()[1], dataclasses.replace(LORA, seed=seed), base_name="") for seed in (5, 5, 6)]
+    made = [LoraTrainer(make_pair()[1], dataclasses.replace(LORA, seed=seed)) for seed in (5, 5, 6)]
     first, again, other = (torch.cat([p.flatten() for p in t.adapters.values()]) for t in made)
     assert torch.equal(first, again) and not torch.equal(first, other)
     base = make_pair()[1]
@@ -220,10 +220,10 @@ def test_files_of_another_run_are_refused(tmp_path):
     """Adapters of another rank, or none at all: one line, and nothing changed."""
     trainer = make_trainer()
     before = {name: p.clone() for name, p in trainer.adapters.items()}
-    with pytest.raises(R1Error, match="cannot read the adapters"):
+    with pytest.raises(R1Error, match="cannot read the trainer's state"):
         trainer.load(tmp_path)
     make_trainer(lora=dataclasses.replace(LORA, rank=4)).save(tmp_path)
-    with pytest.raises(R1Error, match="not the adapters of this run"):
+    with pytest.raises(R1Error, match=r"lora_A.weight is \[4, 48\], expected \[3, 48\]; it belongs to another run"):
         trainer.load(tmp_path)
     assert all(torch.equal(p, before[name]) for name, p in trainer.adapters.items())
 

@@ -135,21 +135,23 @@ def test_rollback_reads_the_older_adapters(tmp_path):
 def test_an_update_that_fails_half_way_leaves_the_step_on_disk(trained, monkeypatch):
     """The sampler's weights are then those of the last saved step, made of base and adapters again."""
     engine = Engine(trained[0] / "latest", Run.open(trained[0]), EngineOptions(device="cpu"), lambda _: None)
-    before = {name: p.clone() for name, p in engine.model.named_parameters()}
+    model = engine.learner.model
+    before = {name: p.clone() for name, p in model.named_parameters()}
     lines = batch(trained[0], "--questions", "2").splitlines(keepends=True)
     rollouts = collect(((line, "test") for line in lines), stream.parse)
 
     def fail(**_):
         with torch.no_grad():
-            for parameter in engine.model.parameters():
+            for parameter in model.parameters():
                 parameter.zero_()
         raise R1Error("as if the device had failed")
 
-    monkeypatch.setattr(engine._trainer(), "update", fail)
+    trainer = engine.learner.trainer()
+    monkeypatch.setattr(trainer, "update", fail)
     with pytest.raises(R1Error, match="as if"):
         engine.grpo_step(rollouts, {"settings": {"kl": 0.0}})
-    assert all(torch.equal(p, before[name]) for name, p in engine.model.named_parameters())
-    assert engine.trainer is None
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+    assert engine.learner.trainer() is not trainer
 
 
 def test_damaged_adapters_are_one_line(tmp_path):
@@ -200,6 +202,13 @@ def test_without_peft(tmp_path):
     done = subprocess.run([sys.executable, "-c", forbid, *words], capture_output=True, env=ENVIRONMENT, timeout=60)
     assert done.returncode == 2 and "pip install 'r1-pipes[lora]'" in one_line(done)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("words", [("--gpus", "2"), ("--trainer", "deepspeed"), ("--gpus", "2", "--detach")])
+def test_several_processes_are_refused(words, trained):
+    """Adapters train in one process; that is said before any other is started."""
+    done = run_r1("serve", trained[0], *words)
+    assert done.returncode == 2 and "a run of adapters (r1 init --lora) trains in one process" in one_line(done)
 
 
 def test_no_adapter_to_export(trained, run, tmp_path):

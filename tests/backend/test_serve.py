@@ -69,8 +69,8 @@ def test_stop_saves_and_clears_up_and_a_second_backend_is_refused(run):
     assert records(updated.stdout)[0]["saved"] is False
     assert status(run) | {"seconds": 0} == {
         "run": str(run), "pid": home(run)["pid"], "step": 1, "iteration": 1, "saved": "step-000000", "unsaved": 1,
-        "device": status(run)["device"], "sampler": "torch", "sampling": 0,
-        "waiting": 0, "updating": False, "seconds": 0,
+        "device": status(run)["device"], "sampler": "torch", "trainer": "torch", "ranks": 1, "zero": None,
+        "sampling": 0, "waiting": 0, "updating": False, "seconds": 0,
     }  # fmt: skip
     stopped = run_r1("serve", run, "--stop", check=0)
     assert b"stands at step-000001" in stopped.stderr
@@ -201,7 +201,7 @@ def test_gradient_checkpointing_changes_memory_and_not_the_update(tmp_path, r1):
     for asked in (True, None):
         opened = Run.open(tmp_path / "plain")
         engine = Engine(opened.latest(), opened, EngineOptions(gradient_checkpointing=asked), print)
-        assert engine._trainer().model.checkpoint_layers is bool(asked)
+        assert engine.learner.trainer().model.checkpoint_layers is bool(asked)
 
 
 def test_save_every_needs_a_backend(run, r1):

@@ -24,8 +24,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-LENGTHS = {"prompt": 16, "completion": 240}
-GROUPS, GROUP = 4, 8
+LENGTHS = {"prompt": 16, "completion": 112}
+GROUPS, GROUP = 4, 2  # a micro-batch of 240 tokens each
 SHAPES = {
     "tiny": (512, 64, 128, 2, 2, 1, 32),
     "10M": (8192, 256, 768, 9, 4, 2, 64),
@@ -111,7 +111,7 @@ def build(kind: str, folder: Path, checkpointing: bool):
         from r1cli.backend.adapters import Lora
         from r1cli.backend.trainer_lora import LoraTrainer
 
-        return LoraTrainer(model, Lora(RANK, 32.0, "all-linear", 0), base_name="base")
+        return LoraTrainer(model, Lora(RANK, 32.0, "all-linear", 0))
     from r1cli.backend.trainer_torch import TorchTrainer
 
     return TorchTrainer(model)
@@ -135,7 +135,7 @@ def train(trainer: Any, vocabulary: int, micro_tokens: int, reference: Any) -> d
         resident()
         reset_peak()
         grpo_step(trainer, rollouts, settings, reference=reference, stale=False, step=step, on_update=between)
-        found["update"] = _status("VmHWM")
+        found["step"] = _status("VmHWM")
         found["after"] = resident()
     return found
 
@@ -187,11 +187,39 @@ def measure(args: argparse.Namespace, folder: Path, kind: str, size: str) -> dic
     return {key: max(record[key] for record in records) for key in records[0]}
 
 
+def compare(kind: str, size: str, args: argparse.Namespace, measured: dict[str, float]) -> dict[str, Any]:
+    """The planner's sums beside the measured ones, in MiB, and how far its peak is off."""
+    from r1cli.backend import memory
+    from r1cli.backend.adapters import TARGETS
+
+    setup = memory.Setup(
+        gpus=2 if kind.startswith("zero") else 1,
+        zero=int(kind[-1]) if kind.startswith("zero") else None,
+        checkpointing=args.checkpointing,
+        lora=RANK if kind == "lora" else None,
+        targets=TARGETS["all-linear"] if kind == "lora" else (),
+        reference=args.reference,
+        micro_tokens=GROUP * LENGTHS["completion"] + LENGTHS["prompt"],
+        narrow=False,
+    )
+    # A process that only trains has no sampler.
+    parts = [part for part in memory.plan(memory.shape_of(config(size), size), setup, 0.0) if "cache" not in part.name]
+    parts = [part for part in parts if part.name != "sampler's weights"]
+    planned = {phase: sum(getattr(part, phase) for part in parts) / MIB for phase in ("passes", "step")}
+    planned["built"] = sum(part.sampling for part in parts) / MIB
+    peaks = [max(sums["passes"], sums["step"]) for sums in (planned, measured)]
+    split = {part.name: [round(value / MIB, 1) for value in part[1:4]] for part in parts}
+    return {
+        "kind": kind, "size": size, "error": peaks[0] / peaks[1] - 1, "planned": planned, "measured": measured,
+        "parts": split,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=["10M", "50M", "150M"])
     parser.add_argument("--kinds", nargs="+", default=["torch", "lora", "zero1", "zero2", "zero3"])
-    parser.add_argument("--micro-tokens", type=int, default=2048)
+    parser.add_argument("--micro-tokens", type=int, default=256)
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--reference", action="store_true", help="with a KL term against a frozen copy")
     for hidden in ("--folder", "--kind", "--size"):
@@ -204,9 +232,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for size in ("tiny", *args.sizes):
             write_model(Path(name) / size, size)
-        for kind in args.kinds:
-            for size in args.sizes:
-                print(json.dumps({"kind": kind, "size": size, **measure(args, Path(name), kind, size)}), flush=True)
+        for size in args.sizes:
+            for kind in args.kinds:
+                record = compare(kind, size, args, measure(args, Path(name), kind, size))
+                print(json.dumps(record), flush=True)
+                measured, planned = record["measured"], record["planned"]
+                print(
+                    f"{kind:6} {size:>5}  built {measured['built']:6.0f} (planned {planned['built']:6.0f})  "
+                    f"passes {measured['passes']:6.0f} ({planned['passes']:6.0f})  "
+                    f"step {measured['step']:6.0f} ({planned['step']:6.0f})  peak {record['error']:+.1%}",
+                    file=sys.stderr,
+                )
 
 
 if __name__ == "__main__":

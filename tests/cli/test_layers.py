@@ -36,7 +36,7 @@ PARTS = {
     "commands": {
         "options", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "rewards", "filters",
         "evaluation", "items", "creation", "algorithms.settings", "backend.base", "backend.residence",
-        "backend.asking",
+        "backend.asking", "backend.planning",
     },
     "tiny": {"prompts", "records", "rewards", "backend"},
     "arguments": {"options"},
@@ -65,7 +65,8 @@ PACKAGES = {
 LIGHT = {
     "algorithms.settings", "algorithms.lengths", "backend.base", "backend.client", "backend.protocol",
     "backend.residence", "backend.configfiles", "backend.asking", "backend.remote", "backend.completions",
-    "backend.api", "backend.wire",
+    "backend.api", "backend.wire", "backend.launch", "backend.layout", "backend.trainers",
+    "backend.memory", "backend.planning",
 }  # fmt: skip
 # Quick enough for a module's top anywhere; all other packages only in the heavy parts, elsewhere inside functions.
 AT_TOP = {"orjson"}

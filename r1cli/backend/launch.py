@@ -1,0 +1,207 @@
+"""Starting the ranks of a backend through DeepSpeed's launcher, and staying with them until they have ended.
+
+The process that was asked to serve starts the launcher, ties every rank of its machine to itself by a socket (a rank
+ends when it is gone), and hands signals on to one of them. It loads no model and imports nothing heavy; what the ranks
+do is said in rank.py.
+"""
+
+import base64
+import json
+import os
+import secrets
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from r1cli import ui
+from r1cli.backend.base import EngineOptions
+from r1cli.backend.layout import Layout, launcher_command
+from r1cli.errors import InputError, R1Error
+from r1cli.runs import Run
+
+LOOK_SECONDS = 0.2
+
+
+def unpack(word: str) -> dict[str, Any]:
+    """What a rank was started with, from its argument: one word that any number of shells leave as it is."""
+    return json.loads(base64.urlsafe_b64decode(word))
+
+
+class Rope:
+    """A rank's connection to the process that started its launcher, by a name that needs no file."""
+
+    def __init__(self, connection: socket.socket, pid: int):
+        self.connection, self.pid = connection, pid
+
+    @classmethod
+    def tie(cls, payload: dict[str, Any], rank: int) -> "Rope | None":
+        """Connects; None on another machine, where rank 0 is what a rank hangs on. Ends a process that is too late."""
+        if payload["host"] != socket.gethostname():
+            return None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect("\0" + payload["rope"])
+        except OSError:
+            os._exit(1)
+        rope = cls(connection, _peer(connection)[0])
+        rope.say({"rank": rank})
+        return rope
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Sends one message."""
+        with suppress(OSError):
+            self.connection.sendall(json.dumps(message).encode() + b"\n")
+
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Calls `gone`, in a thread, when the other end is."""
+
+        def wait() -> None:
+            with suppress(OSError):
+                self.connection.recv(1)
+            gone()
+
+        threading.Thread(target=wait, daemon=True).start()
+
+
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Process and user at the other end, as the kernel tells them."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, user, _ = struct.unpack("3i", credentials)
+    return pid, user
+
+
+class _Tied:
+    """A rank of this machine."""
+
+    def __init__(self, pid: int):
+        self.pid = pid
+        self.rank = -1
+        self.text = b""
+        self.said: dict[str, Any] = {}
+
+
+class Launch:
+    """The launcher and the ranks of this machine; `joined` is called when these have found all others."""
+
+    def __init__(self, run: Run, options: EngineOptions, layout: Layout, joined: Callable[[], None]):
+        self.run, self.layout, self.joined = run, layout, joined
+        self.ranks: list[_Tied] = []
+        self.left = 0  # ranks that have ended
+        self.stopping = False
+        self.selector = selectors.DefaultSelector()
+        name = f"r1-{secrets.token_hex(16)}"
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind("\0" + name)
+        self.listener.listen(256)
+        self.selector.register(self.listener, selectors.EVENT_READ)
+        plain = {name: value if value is None else _plain(value) for name, value in options._asdict().items()}
+        payload = {
+            "run": str(run.path), "options": plain, "host": socket.gethostname(), "rope": name,
+            "verbose": ui.verbose(),
+        }  # fmt: skip
+        word = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode()
+        self.command = [*launcher_command(layout), "r1cli.backend.rank", word]
+        self.environment = {**os.environ}
+        if options.device == "cpu":
+            self.environment["DS_ACCELERATOR"] = "cpu"
+
+    def stay(self) -> None:
+        """Starts everything and returns when it has ended in order; raises R1Error with the words of a rank else."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, self._ask_to_stop)
+        # A session of its own: Ctrl-C is for this process, which asks rank 0 to save. Nothing but records on stdout.
+        launcher = subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, stdout=2, stderr=2, env=self.environment, start_new_session=True
+        )
+        told = False
+        try:
+            while launcher.poll() is None and not self._over():
+                for key, _ in self.selector.select(LOOK_SECONDS):
+                    self._accept() if key.data is None else self._read(key)
+                if self.stopping and not told:
+                    told = True
+                    if not self._hand_on():
+                        break
+        finally:
+            # What is left of it has nobody to serve; the ranks, tied to this process, end in any case.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(launcher.pid, signal.SIGKILL)
+            launcher.wait()
+        for key in list(self.selector.get_map().values()):
+            if key.data is not None:
+                self._read(key)
+        self._judge(launcher.returncode)
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def _hand_on(self) -> bool:
+        """Passes a request to stop on to a rank; False when none of this machine is ready to hear it."""
+        ready = [tied for tied in self.ranks if "joined" in tied.said]
+        if not ready:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(min(ready, key=lambda tied: tied.rank).pid, signal.SIGTERM)
+        return True
+
+    def _over(self) -> bool:
+        return 0 < len(self.ranks) == self.left or any(tied.rank == 0 and tied.said.get("gone") for tied in self.ranks)
+
+    def _accept(self) -> None:
+        connection, _ = self.listener.accept()
+        pid, user = _peer(connection)
+        if user != os.getuid():
+            connection.close()
+            return
+        self.ranks.append(_Tied(pid))
+        self.selector.register(connection, selectors.EVENT_READ, self.ranks[-1])
+
+    def _read(self, key: selectors.SelectorKey) -> None:
+        connection, tied = key.fileobj, key.data
+        try:
+            data = connection.recv(1 << 16)
+        except OSError:
+            data = b""
+        tied.text += data
+        *lines, tied.text = tied.text.split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            tied.rank = message.get("rank", tied.rank)
+            tied.said |= message
+            expected = len(list(self.layout.nodes.values())[self.layout.node])
+            if "joined" in message and sum("joined" in each.said for each in self.ranks) == expected:
+                self.joined()
+        if not data:
+            tied.said["gone"] = True
+            self.left += 1
+            self.selector.unregister(connection)
+            connection.close()
+
+    def _judge(self, code: int) -> None:
+        """Returns when the ranks have ended in order, else raises what one of them said last."""
+        ranks = sorted(self.ranks, key=lambda tied: tied.rank)
+        if ranks and "end" in ranks[0].said:
+            return
+        if self.stopping and not any("joined" in tied.said for tied in ranks):
+            ui.say("stopped before the backend was ready")
+            return
+        for tied in ranks:
+            if "error" in tied.said:
+                raise (InputError if tied.said["code"] == 2 else R1Error)(tied.said["error"])
+        log = f"{self.run.path}/serve.log"
+        if not ranks:
+            raise R1Error(f"DeepSpeed's launcher ended with exit code {code} before a rank had started; see {log}")
+        if ranks[0].said.get("gone"):
+            raise R1Error(f"rank {ranks[0].rank} died; see {log}; {self.run.path} stands at {self.run.latest().name}")
+        raise R1Error(f"DeepSpeed's launcher was ended (code {code}), and with it the backend; see {log}")
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | bool) else str(value)
