@@ -236,7 +236,10 @@ def _states(shape: Shape, setup: Setup) -> list[Part]:
     away = setup.offload == "all"
     parts.append(Part("trainer's weights", *([0.0 if away else weights] * 3), weights if away else 0.0))
     away = setup.offload != "none"
-    parts.append(Part("gradients", 0.0, *([0.0 if away else gradients] * 2), gradients if away else 0.0))
+    # When the step begins, each rank has the gradients of its own part alone, at any stage.
+    own = 4 * phi / setup.gpus
+    kept = gradients if setup.zero == 3 else 0.0  # stage 3 takes their memory once and for all
+    parts.append(Part("gradients", *((0.0, 0.0, 0.0, own) if away else (kept, gradients, own))))
     parts.append(Part("optimizer", *([0.0 if away else optimizer] * 3), optimizer if away else 0.0))
     return parts
 
@@ -253,25 +256,29 @@ def _reference(shape: Shape, setup: Setup) -> float:
 def activations(shape: Shape, setup: Setup) -> float:
     """Bytes that one micro-batch keeps for its backward pass, in all layers.
 
-    Per token and layer: the input, the normalised input and its product with the norm's weight, twice; queries, keys
-    and values (repeated for grouped heads, as packing.py does for its kernels), their mixture and its copy in order,
-    5 x query width; gate, up, silu(gate) and the product, 4 x intermediate. With gradient checkpointing: the input of
-    each layer, and one layer of the above. Frozen weights need neither the norm's products nor, without adapters on
-    the layer, its input.
+    Per token and layer: the input, the normalised input and its product with the norm's weight, twice; queries before
+    and after packing.py has put them in order, keys and values likewise (then repeated for grouped heads), and their
+    mixture as it comes, joined, and in the tokens' order, 7 x query width + 2 x key width; one number a head; gate, up,
+    silu(gate) and the product, 4 x intermediate. Then the last norm. With gradient checkpointing: the input of each
+    layer, and one layer of the above. Frozen weights need neither the norm's products nor, without adapters on the
+    layer, its input.
     """
     _, stream, compute = _widths(setup)
     norms = 2 * shape.hidden * _norm_width(setup)
-    heads = 5 * shape.queries * compute + 4 * shape.heads
+    if compute < stream:
+        norms += 3 * shape.hidden * compute  # autocast narrows the same input for each of q, k, v, and of gate and up
+    heads = (7 * shape.queries + 2 * shape.keys) * compute + 4 * shape.heads
     if shape.normed:
         # The norms of queries and keys keep an fp32 input and what they make of it.
         heads += (4 + compute) * (shape.queries + shape.keys)
     mlp = 4 * shape.intermediate * compute
     if setup.lora:
         norms, heads, mlp = _lora_widths(shape, setup)
-    layer = setup.micro_tokens * (norms + heads + mlp)
+    layer = norms + heads + mlp
+    last = shape.hidden * (4 if setup.lora else _norm_width(setup))
     if setup.checkpointing:
-        return shape.layers * setup.micro_tokens * shape.hidden * stream + layer
-    return shape.layers * layer
+        return setup.micro_tokens * (shape.layers * shape.hidden * stream + layer + last)
+    return setup.micro_tokens * (shape.layers * layer + last)
 
 
 def _norm_width(setup: Setup) -> int:
@@ -290,7 +297,8 @@ def _lora_widths(shape: Shape, setup: Setup) -> tuple[float, float, float]:
         )
         inputs[name if setup.narrow else source] = shape.linears[name][0]
     kept = compute * (sum(inputs.values()) + setup.lora * len(setup.targets))
-    heads = 4 * shape.queries * compute + 4 * shape.heads + (4 * (shape.queries + shape.keys) if shape.normed else 0)
+    heads = (6 * shape.queries + 2 * shape.keys) * compute + 4 * shape.heads
+    heads += 4 * (shape.queries + shape.keys) if shape.normed else 0
     return 2 * 4 * shape.hidden + kept, heads, 3 * shape.intermediate * compute
 
 
@@ -311,7 +319,7 @@ def _head(shape: Shape, setup: Setup) -> float:
     logits = rows * shape.vocabulary * (8 + (compute if compute < 4 else 0))
     copy = compute * shape.head if compute < weight else 0
     gradient = 0 if setup.lora else (4 + compute) * shape.head
-    return logits + copy + gradient + setup.micro_tokens * shape.hidden * compute
+    return logits + copy + gradient + 2 * setup.micro_tokens * shape.hidden * compute
 
 
 def _step(shape: Shape, setup: Setup) -> Part:
@@ -329,12 +337,19 @@ def _step(shape: Shape, setup: Setup) -> Part:
 
 
 def _communication(shape: Shape, setup: Setup) -> list[Part]:
-    """Buckets of gradients on their way, in fp32; at stage 3 also the weights that are gathered at a time."""
+    """Buckets of gradients on their way to other ranks, and at stage 3 the weights that are gathered at a time.
+
+    A bucket is taken whole on a GPU: one at stage 1, two where they are sent while the next one fills, and an fp32
+    copy of the one that is sent. On a CPU what is not written to takes nothing: at stages 1 and 2 buckets fill as
+    activations go, and add nothing to the peak; stage 3 keeps its own.
+    """
     if setup.zero is None:
         return []
     width = _widths(setup)[0]
-    bucket = min(BUCKET, shape.parameters)
-    reduced = bucket * (4 + width) * (1 if setup.zero == 1 else 2)
+    if setup.narrow:
+        buckets = BUCKET * (width * (1 if setup.zero == 1 else 2) + 4)
+    else:
+        buckets = 4 * min(BUCKET, shape.parameters) if setup.zero == 3 else 0
     gathered = min(LIVE, shape.parameters) * width if setup.zero == 3 else 0
-    spread = min(BUCKET, shape.parameters) * width if setup.zero < 3 else 0
-    return [Part("communication", 0.0, reduced + gathered, spread)]
+    left = buckets if setup.zero == 3 else BUCKET * width if setup.narrow else 0
+    return [Part("communication", 0.0, buckets + gathered, left)]

@@ -151,21 +151,26 @@ def _advice(shape: Shape, setup: Setup, size: float, trouble: str | None) -> str
     """The first change, or the fewest of them in order, after which it fits; one line."""
     if trouble:
         return trouble
-    words: list[str] = []
     for name, change in _changes(shape, setup, size):
-        tried = replace(setup, **change)
-        if memory.total(memory.plan(shape, tried, size)) <= size:
+        if not _excess(shape, replace(setup, **change), size):
             return f"add {name}"
+    words: dict[str, str] = {}
     for name, change in _changes(shape, setup, size):
-        before = memory.total(memory.plan(shape, setup, size))
         tried = replace(setup, **change)
-        after = memory.total(memory.plan(shape, tried, size))
-        if after < before:
+        if _excess(shape, tried, size) < _excess(shape, setup, size):
             setup = tried
-            words = [word for word in words if word.split()[0] != name.split()[0]] + [name]
-        if after <= size:
-            return f"add {' '.join(words)}"
-    return f"even {' '.join(words) or 'the most sparing options'} leave {after / GIB:.1f} GiB; take more or larger GPUs"
+            words[name.split()[0]] = name
+        if not _excess(shape, setup, size):
+            return f"add {' '.join(words.values())}"
+    least = memory.total(memory.plan(shape, setup, size)) / GIB
+    tried = " ".join(words.values()) or "all that could be changed"
+    return f"even {tried} needs {least:.1f} GiB; take larger GPUs or more"
+
+
+def _excess(shape: Shape, setup: Setup, size: float) -> float:
+    """Bytes that do not fit, added up over the phases."""
+    parts = memory.plan(shape, setup, size)
+    return sum(max(0.0, sum(part[phase] for part in parts) - size) for phase in (1, 2, 3))
 
 
 def _changes(shape: Shape, setup: Setup, size: float) -> list[tuple[str, dict[str, Any]]]:
@@ -174,8 +179,7 @@ def _changes(shape: Shape, setup: Setup, size: float) -> list[tuple[str, dict[st
     if setup.sampler == "vllm" and not setup.sleep:
         found.append(("--sleep", {"sleep": True}))
     if setup.sampler == "torch":
-        each = setup.slots and memory.plan(shape, replace(setup, slots=1), size)
-        free = size - sum(part.sampling for part in each)
+        free = size - sum(part.sampling for part in memory.plan(shape, replace(setup, slots=1), size))
         cache = 4 * shape.layers * shape.keys * setup.context
         fitting = 1 + int(free // cache) if free > 0 else 1
         if fitting < setup.slots:
@@ -189,7 +193,7 @@ def _changes(shape: Shape, setup: Setup, size: float) -> list[tuple[str, dict[st
         if setup.offload == "none":
             found.append(("--offload optimizer", {"offload": "optimizer"}))
         if setup.offload != "all":
-            found.append(("--offload all --zero 3", {"offload": "all", "zero": 3}))
+            found.append(("--zero 3 --offload all", {"offload": "all", "zero": 3}))
     elif setup.lora is None:
         found.append(("--lora 32", {"lora": 32, "targets": ADAPTED}))
     return found

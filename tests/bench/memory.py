@@ -24,8 +24,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-LENGTHS = {"prompt": 16, "completion": 112}
-GROUPS, GROUP = 4, 2  # a micro-batch of 240 tokens each
+LENGTHS = {"prompt": 16, "completion": 64}
+GROUPS, GROUP = 4, 2  # a micro-batch of 144 tokens each
 SHAPES = {
     "tiny": (512, 64, 128, 2, 2, 1, 32),
     "10M": (8192, 256, 768, 9, 4, 2, 64),
@@ -219,7 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=["10M", "50M", "150M"])
     parser.add_argument("--kinds", nargs="+", default=["torch", "lora", "zero1", "zero2", "zero3"])
-    parser.add_argument("--micro-tokens", type=int, default=256)
+    parser.add_argument("--micro-tokens", type=int, default=160)
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--reference", action="store_true", help="with a KL term against a frozen copy")
     for hidden in ("--folder", "--kind", "--size"):
