@@ -5,6 +5,9 @@ import json
 import pytest
 from conftest import run_r1
 
+CHECKPOINTING = "--gradient-checkpointing"
+EIGHT = ("--model-size", "7B", "--gpus", "8")
+
 
 def plan(run, *options):
     done = run_r1("serve", run, "--plan", *options, check=0)
@@ -44,7 +47,7 @@ def test_the_run_s_own(run, tmp_path):
     [
         (("--model-size", "7B", "--context", "2048"), "--lora 32"),
         (
-            "--model-size 7B --context 2048 --gpus 8 --zero 1 --slots 32 --gpu-size 64GB --gradient-checkpointing".split(),
+            (*EIGHT, "--context", "2048", "--zero", "1", "--slots", "32", "--gpu-size", "64GB", CHECKPOINTING),
             "--zero 2",
         ),
         (
@@ -53,7 +56,7 @@ def test_the_run_s_own(run, tmp_path):
         ),
         (("--model-size", "0.5B", "--gpu-size", "24GB", "--context", "32768"), "--slots"),
         (("--model-size", "72B", "--gpu-size", "8GB", "--gpus", "2"), "take larger GPUs"),
-        (("--model-size", "7B", "--gpus", "8", "--sampler", "vllm", "--gpu-memory", "0.1"), "vLLM's 10% can't hold"),
+        ((*EIGHT, "--sampler", "vllm", "--gpu-memory", "0.1"), "vLLM's 10% can't hold"),
     ],
 )
 def test_what_to_change(run, options, words):
