@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-# A folder of its own for what needs vLLM; `origin` is None for the folder itself.
+# Folders of their own for what needs vLLM (`origin` is None for the folder itself) and for what needs a card.
 _vllm = importlib.util.find_spec("vllm")
 collect_ignore = [] if _vllm is not None and _vllm.origin else ["vllm"]
+collect_ignore += [] if Path("/dev/nvidiactl").exists() else ["gpu"]
 
 R1 = [sys.executable, "-m", "r1cli"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

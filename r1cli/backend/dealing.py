@@ -24,13 +24,15 @@ def shares(
     larger half goes to who has had less so far.
     """
     batches = plan(prompts, completions, groups, budget)
-    if batches and len(batches) % ranks:
-        rounds = -(-len(batches) // ranks)
-        total = sum(cost(rows, prompts, completions, groups) for rows in batches)
-        finer = plan(prompts, completions, groups, min(budget, -(-total // (rounds * ranks))))
-        # The even cut seldom comes out even: take it only when it needs no further round.
-        if -(-len(finer) // ranks) <= rounds:
+    rounds = -(-len(batches) // ranks)
+    # The plan fills one micro-batch after the other: the smallest budget that needs no further round evens them out.
+    even = sum(cost(rows, prompts, completions, groups) for rows in batches) // max(1, rounds * ranks)
+    while ranks > 1 and even < budget:
+        finer = plan(prompts, completions, groups, even)
+        if len(finer) <= rounds * ranks:
             batches = finer
+            break
+        even += 1 + even // 16
     costs = {id(rows): cost(rows, prompts, completions, groups) for rows in batches}
     batches.sort(key=lambda rows: -costs[id(rows)])
     dealt: list[list[list[int]]] = [[] for _ in range(ranks)]

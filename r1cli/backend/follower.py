@@ -4,13 +4,11 @@ The thread that computes waits for words, not in a collective, so it may be idle
 the process as soon as rank 0 is gone, whatever is being computed.
 """
 
-import os
 import queue
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from r1cli import ui
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.batches import Rollout
@@ -22,10 +20,11 @@ from r1cli.errors import R1Error
 
 
 class Follower:
-    """Obeys rank 0 until it says that it is over."""
+    """Obeys rank 0 until it says that it is over; `orphaned` is called, in a thread, when it is gone without a word."""
 
-    def __init__(self, link: Link, options: EngineOptions, *, world: int, near: int):
+    def __init__(self, link: Link, options: EngineOptions, orphaned: Callable[[], None], *, world: int, near: int):
         self.link, self.options, self.world, self.near = link, options, world, near
+        self.orphaned = orphaned
         self.learner: Learner | None = None
         self.closing = False
         self.inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -35,16 +34,15 @@ class Follower:
             "freeze": lambda: self.learner.freeze(), "thaw": lambda: self.learner.thaw(), "add": self._add,
             "cancel": self._cancel,
         }  # fmt: skip
-        link.listen(self._heard, self._orphaned)
+        link.listen(self._heard, self._ended)
 
     def _heard(self, message: dict[str, Any]) -> None:
         self.closing = self.closing or message["verb"] == "close"
         self.inbox.put(message)
 
-    def _orphaned(self) -> None:
+    def _ended(self) -> None:
         if not self.closing:
-            ui.error("rank 0 is gone")
-            os._exit(1)
+            self.orphaned()
 
     def obey(self) -> None:
         """Works until rank 0 ends in order; whatever it raises, this rank can't go on."""

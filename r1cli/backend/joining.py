@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 
-from r1cli import __version__
+from r1cli import __version__, ui
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.links import Link, greet, welcome
 from r1cli.errors import InputError, R1Error
 from r1cli.runs import Run
 
 WAIT_SECONDS = 600.0  # machines of one job do not start in the same second
+PATIENCE_SECONDS = 15.0
 SHARED_SECONDS = 60.0  # what one machine writes, another may see only after a while
 # A collective waits for the slowest rank, which may be writing a large model to a slow disk. That one of them has died
 # is learnt from the links and not by waiting.
@@ -61,8 +62,6 @@ class Place(NamedTuple):
         there = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if name == "cpu" or (name is None and not there):
             return "cpu"
-        if name not in (None, "cuda"):
-            raise InputError(f"--device {name} is one device, and every rank has its own; give cpu or cuda")
         if self.near > there:
             raise InputError(f"{self.near} ranks on {socket.gethostname()}, which has {there} GPUs")
         return f"cuda:{self.local}"
@@ -96,8 +95,14 @@ def gather(place: Place, store: dist.TCPStore, run: Run, options: EngineOptions)
         said = {"id": start, "port": listener.getsockname()[1], "world": place.world, "version": __version__}
         store.set(START, json.dumps(said | {"options": plain(options)}))
         listener.settimeout(0.2)
-        deadline = time.monotonic() + WAIT_SECONDS
+        began = time.monotonic()
+        told, deadline = False, began + WAIT_SECONDS
         while len(links) < place.world - 1:
+            if not told and time.monotonic() > began + PATIENCE_SECONDS:
+                told = True
+                ui.say(
+                    f"waiting at {place.host}:{place.port} for {place.world - 1 - len(links)} of {place.world} ranks"
+                )
             if store.check([TROUBLE]):
                 raise R1Error(store.get(TROUBLE).decode())
             if time.monotonic() > deadline:

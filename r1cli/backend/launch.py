@@ -17,6 +17,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from r1cli import ui
@@ -26,6 +27,20 @@ from r1cli.errors import InputError, R1Error
 from r1cli.runs import Run
 
 LOOK_SECONDS = 0.2
+
+
+def log_path(run: Path, rank: int) -> Path:
+    """Where a rank writes what it has to say; rank 0 when it is detached."""
+    return run / (f"serve-rank{rank}.log" if rank else "serve.log")
+
+
+def machine() -> str:
+    """This machine's name and boot, which no other one and no other container on it has."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = ""
+    return f"{socket.gethostname()} {boot}"
 
 
 def unpack(word: str) -> dict[str, Any]:
@@ -42,12 +57,13 @@ class Rope:
     @classmethod
     def tie(cls, payload: dict[str, Any], rank: int) -> "Rope | None":
         """Connects; None on another machine, where rank 0 is what a rank hangs on. Ends a process that is too late."""
-        if payload["host"] != socket.gethostname():
+        if payload["machine"] != machine():
             return None
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.connect("\0" + payload["rope"])
         except OSError:
+            ui.error(f"rank {rank}: the process that started the launcher is gone")
             os._exit(1)
         rope = cls(connection, _peer(connection)[0])
         rope.say({"rank": rank})
@@ -102,7 +118,7 @@ class Launch:
         self.selector.register(self.listener, selectors.EVENT_READ)
         plain = {name: value if value is None else _plain(value) for name, value in options._asdict().items()}
         payload = {
-            "run": str(run.path), "options": plain, "host": socket.gethostname(), "rope": name,
+            "run": str(run.path), "options": plain, "machine": machine(), "rope": name,
             "verbose": ui.verbose(),
         }  # fmt: skip
         word = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode()
@@ -195,11 +211,13 @@ class Launch:
         for tied in ranks:
             if "error" in tied.said:
                 raise (InputError if tied.said["code"] == 2 else R1Error)(tied.said["error"])
-        log = f"{self.run.path}/serve.log"
+        node = self.layout.node
+        log = self.run.path / (f"serve-node{node}.log" if node else "serve.log")
         if not ranks:
             raise R1Error(f"DeepSpeed's launcher ended with exit code {code} before a rank had started; see {log}")
         if ranks[0].said.get("gone"):
-            raise R1Error(f"rank {ranks[0].rank} died; see {log}; {self.run.path} stands at {self.run.latest().name}")
+            log, stands = log_path(self.run.path, ranks[0].rank), self.run.latest().name
+            raise R1Error(f"rank {ranks[0].rank} died; see {log}; {self.run.path} stands at {stands}")
         raise R1Error(f"DeepSpeed's launcher was ended (code {code}), and with it the backend; see {log}")
 
 

@@ -56,7 +56,11 @@ def plan(options: EngineOptions, *, lora: bool = False) -> Layout | None:
         layout = Layout({"localhost": _devices(options.gpus or 1)}, 0, "127.0.0.1", _free_port())
     world = sum(map(len, layout.nodes.values()))
     trainers.pick(options, world, lora=lora)
-    return layout if world > 1 else None
+    if world == 1:
+        return None
+    if options.device not in (None, "cpu", "cuda"):
+        raise InputError(f"--device {options.device} is one device, and every rank has its own; give cpu or cuda")
+    return layout
 
 
 def launcher_command(layout: Layout) -> list[str]:

@@ -22,6 +22,8 @@ from r1cli.backend.batches import Rollout
 from r1cli.backend.grpo import grpo_step
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.backend.trainer import Trainer
+from r1cli.backend.trainer_lora import LoraTrainer
+from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import R1Error
 
 SMALL_MODEL = 20_000_000  # parameters below which one thread is faster than several
@@ -45,7 +47,7 @@ class Learner:
         self.trainer_name, self.world = trainers.pick(options, world, lora=Lora.of(folder) is not None), world
         self.zero = options.zero or trainers.ZERO if self.trainer_name == "deepspeed" else None
         if self.trainer_name == "deepspeed":
-            trainers.join_alone(self.device)
+            _join_alone(self.device)
         # A GPU samples from bf16 weights and trains on their fp32 master; a CPU needs only one fp32 copy, unless the
         # trainer lays it out in its own way or has a base and adapters.
         on_cpu = self.device.type == "cpu"
@@ -83,9 +85,32 @@ class Learner:
     def trainer(self) -> Trainer:
         """The trainer, made at its first use: who only samples needs no room for it."""
         if self._trainer is None:
-            shared = self.model if self.shared else None
-            self._trainer = trainers.build(self.trainer_name, self.folder, self.options, self.device, shared)
+            self._trainer = self._deepspeed() if self.trainer_name == "deepspeed" else self._torch()
         return self._trainer
+
+    def _deepspeed(self) -> Trainer:
+        from r1cli.backend.trainer_deepspeed import DeepSpeedTrainer, ZeroSettings
+
+        settings = ZeroSettings(
+            stage=self.zero,
+            offload=self.options.offload or "none",
+            gradient_checkpointing=bool(self.options.gradient_checkpointing),
+        )
+        return DeepSpeedTrainer(self.folder, settings, device=self.device)
+
+    def _torch(self) -> Trainer:
+        policy = self.model
+        lora = Lora.of(self.folder)
+        if lora:
+            # Frozen, so it needs no more than the sampler's precision.
+            policy = checkpoint.load_model(lora.base, dtype=policy.head_weight.dtype, device=self.device)
+        elif not self.shared:
+            policy = checkpoint.load_model(self.folder, dtype=torch.float32, device=self.device)
+        policy.checkpoint_layers = bool(self.options.gradient_checkpointing)
+        trainer = LoraTrainer(policy, lora, device=self.device) if lora else TorchTrainer(policy, device=self.device)
+        if (self.folder / "trainer" / "optimizer.json").exists():
+            trainer.load(self.folder / "trainer")
+        return trainer
 
     def freeze(self) -> None:
         """Gives evaluations a copy of the weights, so that an update cannot change them under one that is under way."""
@@ -162,3 +187,13 @@ class Learner:
         self._trainer = self._reference = None
         self.folder = folder
         load_policy_weights(self.model, folder)
+
+
+def _join_alone(device: torch.device) -> None:
+    """Makes this process a torch.distributed group of one, unless it is in one: DeepSpeed needs a group even so."""
+    # What a launcher would have set, and DeepSpeed asks for.
+    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_SIZE", "1")):
+        os.environ.setdefault(name, value)
+    if not torch.distributed.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, store=torch.distributed.HashStore(), rank=0, world_size=1)

@@ -20,7 +20,8 @@ from r1cli.errors import R1Error
 
 HEADER = struct.Struct("!Q")
 GREETING = 4096  # bytes of a message from somebody who has not proved anything yet
-GREETING_SECONDS = 30.0
+# A stranger who says nothing keeps ranks waiting, which come one after the other.
+WELCOME_SECONDS, GREET_SECONDS = 5.0, 120.0
 # A machine that lost its power says nothing: it counts as gone after a minute and a half.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 6}
 
@@ -83,9 +84,17 @@ def pack(message: dict[str, Any]) -> bytes:
     return orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
+def describe(error: BaseException) -> str:
+    """An error in one line, for people on other machines."""
+    words = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"out of memory ({words})" if words else "out of memory"
+    return words if isinstance(error, R1Error) else f"{type(error).__name__}: {words}"[:500]
+
+
 def welcome(connection: socket.socket, token: bytes) -> tuple[int, Link] | None:
     """Rank 0's side of the greeting: the rank that called and its link, None for a stranger."""
-    connection.settimeout(GREETING_SECONDS)
+    connection.settimeout(WELCOME_SECONDS)
     link = Link(connection)
     nonce = secrets.token_hex(16)
     try:
@@ -105,7 +114,7 @@ def welcome(connection: socket.socket, token: bytes) -> tuple[int, Link] | None:
 
 def greet(connection: socket.socket, token: bytes, rank: int) -> Link:
     """A rank's side of the greeting; raises R1Error when the other end is not the rank 0 of this run."""
-    connection.settimeout(GREETING_SECONDS)
+    connection.settimeout(GREET_SECONDS)
     link = Link(connection)
     nonce = secrets.token_hex(16)
     try:

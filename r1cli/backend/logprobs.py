@@ -24,7 +24,12 @@ def token_logprobs(model: Transformer, batch: MicroBatch, temperatures: Tensor) 
     if torch.is_autocast_enabled(hidden.device.type):
         hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
     scale = temperatures.reciprocal()[batch.rows]
-    return HeadLogProbs.apply(take(hidden, batch.predictors), model.head_weight, batch.targets, scale, CHUNK_ELEMENTS)
+    return head_logprobs(model, take(hidden, batch.predictors), batch.targets, scale)
+
+
+def head_logprobs(model: Transformer, hidden: Tensor, targets: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """What follows the hidden states [M, C]: the part of token_logprobs that uses the head's weight."""
+    return HeadLogProbs.apply(hidden, model.head_weight, targets, scale, CHUNK_ELEMENTS)
 
 
 class HeadLogProbs(torch.autograd.Function):

@@ -46,46 +46,15 @@ class AdamW:
         biases.
         """
         self.steps += 1
+        rate = lr / (1 - beta1**self.steps)
+        correction = math.sqrt(1 - beta2**self.steps)
         for (name, parameter), grad in zip(self.parameters.items(), self.gradients(), strict=True):
             if name not in self.first:
                 self.first[name], self.second[name] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-            decay = weight_decay if parameter.ndim > 1 else 0.0
-            adamw(
-                parameter,
-                grad,
-                self.first[name],
-                self.second[name],
-                steps=self.steps,
-                lr=lr,
-                beta1=beta1,
-                beta2=beta2,
-                eps=eps,
-                weight_decay=decay,
-                scale=scale,
-            )
-
-
-def adamw(
-    parameter: Tensor,
-    grad: Tensor,
-    first: Tensor,
-    second: Tensor,
-    *,
-    steps: int,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    scale: float,
-) -> None:
-    """Update number `steps` (from 1) of one tensor, in place, element by element; `grad` may be overwritten."""
-    rate = lr / (1 - beta1**steps)
-    correction = math.sqrt(1 - beta2**steps)
-    if scale != 1.0:
-        grad.mul_(scale)
-    if weight_decay:
-        parameter.mul_(1 - lr * weight_decay)
-    first.lerp_(grad, 1 - beta1)
-    second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    parameter.addcdiv_(first, second.sqrt().div_(correction).add_(eps), value=-rate)
+            if scale != 1.0:
+                grad.mul_(scale)
+            if weight_decay and parameter.ndim > 1:
+                parameter.mul_(1 - lr * weight_decay)
+            first = self.first[name].lerp_(grad, 1 - beta1)
+            second = self.second[name].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            parameter.addcdiv_(first, second.sqrt().div_(correction).add_(eps), value=-rate)

@@ -12,11 +12,12 @@ import threading
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from r1cli import ui
 from r1cli.backend.base import EngineOptions
-from r1cli.backend.launch import Rope, unpack
+from r1cli.backend.launch import Rope, log_path, unpack
+from r1cli.backend.links import describe
 from r1cli.runs import Run
 
 
@@ -27,23 +28,19 @@ class Ending:
         self.rope = rope
         self._once = threading.Lock()
 
-    def __call__(self, error: BaseException | str | None = None) -> NoReturn:
-        """Tells the launching process the end or the error, and ends."""
+    def __call__(self, error: BaseException | None = None) -> NoReturn:
+        """Tells the process that started the launcher of the end, or of the error, and ends."""
         self._once.acquire()
         code = 0 if error is None else getattr(error, "code", 1)
-        if error is None:
-            said: dict[str, Any] = {"end": True}
-        else:
-            words = error
-            if isinstance(error, BaseException):
-                from r1cli.backend.ranks import describe
-
-                words = describe(error)
-            said = {"error": words, "code": code}
         if self.rope is not None:
-            self.rope.say(said)
+            self.rope.say({"end": True} if error is None else {"error": describe(error), "code": code})
         # Not sys.exit: torch takes its time to unload, and other threads may still be in a collective.
         os._exit(code)
+
+    def at_once(self, *_: object) -> None:
+        """As a signal's handler, while there is nothing to save; it may come in the middle of an end."""
+        if not self._once.locked():
+            self()
 
 
 def main() -> NoReturn:
@@ -54,7 +51,7 @@ def main() -> NoReturn:
     rank = int(os.environ["RANK"])
     rope = Rope.tie(payload, rank)
     end = Ending(rope)
-    signal.signal(signal.SIGTERM, lambda *_: end())  # nothing to save yet
+    signal.signal(signal.SIGTERM, end.at_once)
     if rope is not None:
         rope.watch(partial(os._exit, 1))
     try:
@@ -63,33 +60,30 @@ def main() -> NoReturn:
             _write_to(run.path, rank)
         options = EngineOptions(**payload["options"])
         if rank:
-            _follow(run, options, rope)
+            _follow(run, options, rope, end)
         else:
             _serve(run, options, rope, end)
     except BaseException as error:
-        if not isinstance(error, SystemExit):
-            _log(error)
+        _log(error, rank)
         end(error)
     end()
 
 
 def _write_to(run: Path, rank: int) -> None:
     """Sends everything that this rank and its libraries print to its log."""
-    from r1cli.backend.ranks import log_path
-
     log = os.open(log_path(run, rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for number in (1, 2):
         os.dup2(log, number)
     os.close(log)
 
 
-def _log(error: BaseException) -> None:
+def _log(error: BaseException, rank: int) -> None:
     from r1cli.errors import R1Error
 
-    if isinstance(error, R1Error):
-        ui.error(str(error))
-    else:
+    if not isinstance(error, R1Error):
         traceback.print_exception(error)
+    elif rank:  # what rank 0 says, the process that started it says
+        ui.error(str(error))
 
 
 def _serve(run: Run, options: EngineOptions, rope: Rope | None, end: Ending) -> None:
@@ -106,7 +100,6 @@ def _serve(run: Run, options: EngineOptions, rope: Rope | None, end: Ending) -> 
         message = f"{words}; {run.path} stands at {run.latest().name}, start again with r1 serve {run.path}"
         if server is not None:
             server.abandon(message)
-        ui.error(message)
         end(R1Error(message))
 
     with run.lock():
@@ -122,10 +115,10 @@ def _serve(run: Run, options: EngineOptions, rope: Rope | None, end: Ending) -> 
         server.serve()
 
 
-def _follow(run: Run, options: EngineOptions, rope: Rope | None) -> None:
+def _follow(run: Run, options: EngineOptions, rope: Rope | None, end: Ending) -> None:
     from r1cli.backend import joining
     from r1cli.backend.follower import Follower
-    from r1cli.backend.ranks import describe
+    from r1cli.errors import R1Error
 
     place = joining.Place.from_environment()
     store = joining.open_store(place)
@@ -142,7 +135,14 @@ def _follow(run: Run, options: EngineOptions, rope: Rope | None) -> None:
         threading.Thread(target=link.send, args=({"stop": True},), daemon=True).start()
 
     signal.signal(signal.SIGTERM, ask_to_stop)
-    follower = Follower(link, options._replace(device=device), world=place.world, near=place.near)
+
+    def orphaned() -> None:
+        words = f"rank 0 at {place.host} is gone; see {run.path}/serve.log"
+        ui.error(words)
+        end(R1Error(words))
+
+    options = options._replace(device=device)
+    follower = Follower(link, options, orphaned, world=place.world, near=place.near)
     try:
         joining.form_group(place, store, device)
         if rope is not None:

@@ -16,8 +16,9 @@ from typing import Any, NoReturn, TypeVar
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.batches import Rollout
+from r1cli.backend.launch import log_path
 from r1cli.backend.learner import EngineLost, Learner
-from r1cli.backend.links import Link, pack
+from r1cli.backend.links import Link, describe, pack
 from r1cli.backend.spread import Spread
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import R1Error
@@ -29,11 +30,6 @@ AGREE_SECONDS = 60.0
 CAUSE_SECONDS = 0.3  # in which others may say why they ended, too: the first cause counts, not the first message
 BLAME_SECONDS = 5.0  # in which an error here may turn out to be another rank's end
 CLOSE_SECONDS = 60.0
-
-
-def log_path(run: Path, rank: int) -> Path:
-    """Where a rank writes what it has to say."""
-    return run / (f"serve-rank{rank}.log" if rank else "serve.log")
 
 
 class Ranks:
@@ -277,11 +273,3 @@ class Ranked:
     def reset(self, folder: Path) -> None:
         """As Learner.reset."""
         self.ranks.call("reset", lambda: self.own.reset(folder), folder=str(folder))
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line, for people on other machines."""
-    words = " ".join(str(error).split())
-    if isinstance(error, MemoryError):
-        return f"out of memory ({words})" if words else "out of memory"
-    return words if isinstance(error, R1Error) else f"{type(error).__name__}: {words}"[:500]

@@ -7,7 +7,7 @@ and distilled from, not trained on by policy gradient. How requests reach it is 
 import itertools
 import queue
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,12 +89,17 @@ class Remote:
         }  # fmt: skip
         if stop:
             sampling["stop"] = list(stop)
-        shown = [_shown(template, prompt.record, prompt.where) for prompt in prompts]
+        shots, prefill = request.get("few_shot") or (), request.get("prefill")
+        if shots:
+            sampling["few_shot"] = {"examples": len(shots), "digest": digest(list(shots), size=6)}
+        if prefill and template == "chat":
+            raise InputError("--prefill needs a --template for a URL: a server's chat template can't be continued")
+        shown = [_shown(template, prompt.record, prompt.where, shots, prefill) for prompt in prompts]
         names = [prompt.record["id"] for prompt in prompts]
         identity = [self.server.url, self.model.name, draw, chosen["group"], sampling]
-        batch = {"id": digest(identity, names, shown), "questions": len(prompts)}
+        batch = {"id": digest(identity, names, [one[:2] for one in shown]), "questions": len(prompts)}
         groups = []
-        for prompt, name, (messages, text) in zip(prompts, names, shown, strict=True):
+        for prompt, name, (messages, text, begun) in zip(prompts, names, shown, strict=True):
             limit = chosen["max_tokens"]
             if text is not None and "max_tokens" not in asked:
                 limit = self.model.room(text)
@@ -104,8 +109,7 @@ class Remote:
             ]
             # A key of ours from an earlier sampling, which is the user's own only where we write none.
             line = stream.without(prompt.line, ("usage",)) if "usage" in prompt.record else prompt.line
-            prefill = "<think>" if text is not None and text.rstrip().endswith("<think>") else None
-            groups.append(_Group(line[:-1], digest(batch["id"], name, size=6), chosen["group"], asks, prefill))
+            groups.append(_Group(line[:-1], digest(batch["id"], name, size=6), chosen["group"], asks, begun))
         return groups, batch, sampling
 
     def _finished(self, groups: list[_Group]) -> Iterator[_Group]:
@@ -160,9 +164,13 @@ def seeds(seed: int, draw: int, name: str, count: int) -> list[int]:
     return list(found)
 
 
-def _shown(template: str, prompt: Record, where: str) -> tuple[list[Record] | None, str | None]:
-    """What the server is given of a prompt: messages for its own chat template, or text in one of ours."""
+def _shown(
+    template: str, prompt: Record, where: str, shots: Sequence[Record], prefill: str | None
+) -> tuple[list[Record] | None, str | None, str | None]:
+    """What the server is given of a prompt: messages for its own chat template, or text in one of ours, with the end
+    that belongs to the answer.
+    """
     if template == "chat":
-        return prompt.get("messages") or [{"role": "user", "content": prompt["prompt"]}], None
-    text, _ = templates.render(template, prompt, None, where)
-    return None, text
+        return templates.conversation(prompt, shots), None, None
+    text, _, begun = templates.render(template, prompt, None, where, shots=shots, prefill=prefill)
+    return None, text, begun

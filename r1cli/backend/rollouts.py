@@ -103,14 +103,17 @@ def plan(
         raise InputError("no prompts: the input is empty")
     if chosen["group"] < 1 or chosen["max_tokens"] < 1:
         raise InputError("--group and --max-tokens must be at least 1")
+    shots = request.get("few_shot") or ()
     records, params, encoded, prefills = [prompt.record for prompt in prompts], [], [], []
     for record, where, _ in prompts:
-        text, special = templates.render(chosen["template"], record, tokenizer, where)
-        ids = tokenizer.encode(text, special)
+        shown = templates.render(
+            chosen["template"], record, tokenizer, where, shots=shots, prefill=request.get("prefill")
+        )
+        ids = tokenizer.encode(shown.text, shown.special)
         if len(ids) >= context:
             raise InputError(f"{where}: the prompt has {len(ids)} tokens, the model's context is {context}; shorten it")
         encoded.append(ids)
-        prefills.append("<think>" if text.rstrip().endswith("<think>") else None)
+        prefills.append(shown.prefill)
         params.append(
             SamplingParams(
                 temperature=chosen["temperature"],
@@ -127,6 +130,8 @@ def plan(
         sampling["logprobs"] = "truncated"  # within the nucleus, which is all that it can say
     if chosen["stop"]:
         sampling["stop"] = list(chosen["stop"])
+    if shots:
+        sampling["few_shot"] = {"examples": len(shots), "digest": digest(list(shots), size=6)}
     names = _unique_names(records)
     identity = [run.id if run else path, state.version, chosen["draw"], chosen["group"], sampling]
     batch: dict[str, Any] = {"id": digest(identity, names, encoded), "questions": len(records)}
@@ -151,7 +156,7 @@ def plan(
     ]
     suffixes = []
     for prefill in prefills:
-        # A thought that the template has opened: graders then read the completion as its continuation.
+        # What was written of the answer beforehand, a thought that was opened: graders read the completion after it.
         own = {**sampling, "prefill": prefill} if prefill else sampling
         suffixes.append(b"," + orjson.dumps({"batch": batch, "policy": policy, "sampling": own})[1:] + b"\n")
     return SampleJob(

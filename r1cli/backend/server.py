@@ -70,7 +70,8 @@ class Server:
     def serve(self) -> None:
         """Listens and computes until SIGTERM or SIGINT; saves and cleans up at the end.
 
-        Raises R1Error when the engine is lost or the last save fails; the run is then at its last saved step.
+        Raises R1Error when the engine is lost or the last save fails; the run is then at its last saved step, and
+        serve.json stays, so that no command goes on in another home by itself.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
@@ -94,12 +95,12 @@ class Server:
             self._loop()
             self.engine.save()
             self.engine.close()
+            (self.run.path / "serve.json").unlink(missing_ok=True)
             self._say(f"stopped at step {self.engine.state.step}")
         except Exception as error:
             ended = R1Error(f"the backend of {self.run.path} has failed: {error}; see {self.run.path}/serve.log")
             raise
         finally:
-            (self.run.path / "serve.json").unlink(missing_ok=True)
             address.unlink(missing_ok=True)
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
@@ -108,9 +109,11 @@ class Server:
             self.engine.close()
 
     def abandon(self, words: str) -> None:
-        """Gives all clients these last words and clears up; any thread may call it, and the process ends after it."""
-        for left in (self.run.path / "serve.json", socket_path(self.run)):
-            left.unlink(missing_ok=True)
+        """Gives all clients these last words; any thread may call it, and the process ends after it.
+
+        serve.json stays: commands then say that the backend is gone, and none goes on in another home by itself.
+        """
+        socket_path(self.run).unlink(missing_ok=True)
         self._dismiss(R1Error(words))
 
     def _dismiss(self, ended: R1Error) -> None:

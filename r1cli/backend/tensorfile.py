@@ -30,12 +30,15 @@ def write(
         header[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    values = iter(tensors)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for (expected, shape), (name, tensor) in zip(shapes.items(), tensors, strict=True):
+        for expected, shape in shapes.items():
+            name, tensor = next(values)
             if name != expected or tuple(tensor.shape) != tuple(shape):
                 raise ValueError(f"tensor {name} {list(tensor.shape)} where {expected} {list(shape)} was announced")
             append(file, tensor, dtype)
+            del tensor  # before the next one is made
 
 
 def append(file: BinaryIO, tensor: Tensor, dtype: torch.dtype) -> None:

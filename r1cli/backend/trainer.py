@@ -63,10 +63,11 @@ class Trainer(ABC):
         """Shape of every parameter by its checkpoint name."""
 
     @abstractmethod
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every fp32 parameter, whole, one at a time in the order of `shapes`; collective.
+    def weights(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter in `dtype`, whole, one at a time in the order of `shapes`; collective.
 
-        What is not kept may be freed at the next. An iteration once begun has to be finished.
+        What is not kept may be freed at the next. An iteration once begun has to be finished. Asking for the dtype
+        that ranks compute in saves most of what they would send.
         """
 
     @abstractmethod

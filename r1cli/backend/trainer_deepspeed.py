@@ -16,12 +16,36 @@ from torch import Tensor, nn
 
 from r1cli.backend import checkpoint, trainer_files
 from r1cli.backend.dealing import shares
-from r1cli.backend.logprobs import CHUNK_ELEMENTS, HeadLogProbs
+from r1cli.backend.logprobs import head_logprobs
 from r1cli.backend.model import ModelConfig, Transformer, rope_frequencies
 from r1cli.backend.packing import MicroBatch, take
 from r1cli.backend.trainer import Trainer
-from r1cli.backend.zero import PartitionedAdamW, Zero, ZeroSettings, configuration, load_deepspeed, own_part
+from r1cli.backend.zero import (
+    PartitionedAdamW,
+    Zero,
+    ZeroSettings,
+    configuration,
+    load_deepspeed,
+    own_part,
+    start_engine,
+)
 from r1cli.errors import InputError, R1Error
+
+
+class Join(torch.autograd.Function):
+    """Log-probs and entropies [M] as one tensor [2, M], and back without a gradient for entropies nobody used.
+
+    ZeRO's hooks run once for each output that a loss uses, and all ranks must meet as many of them, whatever their
+    losses are made of.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logp: Tensor, entropy: Tensor) -> Tensor:
+        return torch.stack((logp, entropy))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        return grad[0], grad[1] if grad[1].any() else None
 
 
 class Head(nn.Module):
@@ -32,19 +56,19 @@ class Head(nn.Module):
         # In a tuple: as a submodule of its own the policy would be gathered twice.
         self.policy = (policy,)
 
-    def forward(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        return HeadLogProbs.apply(hidden, self.policy[0].head_weight, targets, scale, CHUNK_ELEMENTS)
+    def forward(self, hidden: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+        return Join.apply(*head_logprobs(self.policy[0], hidden, targets, scale))
 
 
 class Scorer(nn.Module):
-    """A policy whose forward pass is token_logprobs (logprobs.py), for ZeRO's hooks to see all use of weights."""
+    """A policy whose forward pass is token_logprobs (logprobs.py), for ZeRO's hooks to see all use of its weights."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.policy = Transformer(config)
         self.head = Head(self.policy)
 
-    def forward(self, micro: MicroBatch, temperatures: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, micro: MicroBatch, temperatures: Tensor) -> Tensor:
         hidden = self.policy.hidden(micro.tokens, micro.positions, micro.attend)
         scale = temperatures.reciprocal()[micro.rows]
         return self.head(take(hidden, micro.predictors), micro.targets, scale)
@@ -94,9 +118,9 @@ class DeepSpeedTrainer(Trainer):
             }
             for decays in (True, False)
         ]
-        self.model = self.deepspeed.initialize(
-            model=scorer, optimizer=PartitionedAdamW(groups), config=self._configuration(scorer)
-        )[0]
+        self.model = start_engine(
+            self.deepspeed, model=scorer, optimizer=PartitionedAdamW(groups), config=self._configuration()
+        )
         self.zero = Zero(self.model, settings.stage)
         self.parameters = scorer.named()
         self.collected = False
@@ -105,8 +129,8 @@ class DeepSpeedTrainer(Trainer):
         else:
             self._fill(checkpoint.read_weights(folder, self.shapes(), master=True))
 
-    def _configuration(self, scorer: nn.Module | None = None, **changes: Any) -> dict[str, Any]:
-        return configuration(self.settings, dtype=self.dtype, device=self.device, whole=self.whole) | changes
+    def _configuration(self) -> dict[str, Any]:
+        return configuration(self.settings, dtype=self.dtype, device=self.device, whole=self.whole)
 
     def _build(self, folder: Path | str) -> Scorer:
         """The model without its weights; at stage 3 no rank ever holds it whole."""
@@ -126,7 +150,8 @@ class DeepSpeedTrainer(Trainer):
         return scorer
 
     def logprobs(self, model: nn.Module, micro: MicroBatch, temperatures: Tensor) -> tuple[Tensor, Tensor]:
-        return model(micro, temperatures[micro.sequences])
+        logp, entropy = model(micro, temperatures[micro.sequences])
+        return logp, entropy
 
     def backward(self, loss: Tensor) -> None:
         self.collected = True
@@ -151,11 +176,16 @@ class DeepSpeedTrainer(Trainer):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: shape(parameter) for name, parameter in self.parameters.items()}
 
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
+    def weights(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[str, Tensor]]:
         from deepspeed.utils import safe_get_full_fp32_param
 
         for name, parameter in self.parameters.items():
-            yield name, safe_get_full_fp32_param(parameter)
+            if dtype == torch.float32 or dtype != self.dtype:
+                yield name, safe_get_full_fp32_param(parameter).to(dtype)
+            else:
+                # What is computed with is the rounded master copy, and nearer at hand.
+                with self.deepspeed.zero.GatheredParameters([parameter], enabled=self.settings.stage == 3):
+                    yield name, parameter.detach().clone()
 
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         from deepspeed.utils import safe_get_full_optimizer_state
@@ -212,7 +242,7 @@ class DeepSpeedTrainer(Trainer):
                     parameters[name].copy_(value)
         if self.settings.stage < 3:
             return scorer
-        return self.deepspeed.initialize(model=scorer, config=self._configuration())[0]
+        return start_engine(self.deepspeed, model=scorer, config=self._configuration())
 
     def deal(self, prompts: list[list[int]], completions: list[list[int]], groups: Any, budget: int) -> list[list[int]]:
         return shares(prompts, completions, groups, budget, self.ranks)[self.rank]

@@ -6,7 +6,7 @@ tensor by tensor, so that memory stays near one tensor. Publishing a folder atom
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def save_trained(trainer: Trainer, path: Path, shapes: Shapes, weights: Iterable
 
 def publish(trainer: Trainer, folder: Path, dtype: torch.dtype) -> None:
     """Writes model.safetensors under Hugging Face's names, without lm_head when tied; called and failing as save."""
-    stream(trainer, folder / PUBLISHED, trainer.shapes(), dtype, trainer.weights())
+    stream(trainer, folder / PUBLISHED, trainer.shapes(), dtype, trainer.weights(dtype))
 
 
 def stream(
@@ -67,7 +67,7 @@ def stream(
     alone(trainer, path, write, tensors)
 
 
-def alone(trainer: Trainer, path: Path, write, rest: Iterable = ()) -> None:
+def alone(trainer: Trainer, path: Path, write: Callable[[], None], rest: Iterable = ()) -> None:
     """Calls `write` on the first rank, goes through what is left of `rest`, and fails on all ranks or on none."""
     error = None
     if trainer.rank == 0:

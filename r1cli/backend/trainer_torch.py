@@ -51,9 +51,9 @@ class TorchTrainer(Trainer):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(parameter.shape) for name, parameter in self.model.named_parameters()}
 
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
+    def weights(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[str, Tensor]]:
         for name, parameter in self.model.named_parameters():
-            yield name, parameter.detach()
+            yield name, parameter.detach().to(dtype)
 
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         for kind, values in zip(trainer_files.KINDS, (self.optimizer.first, self.optimizer.second), strict=True):

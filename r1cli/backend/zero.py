@@ -5,6 +5,8 @@ between. So what lies between a backward pass and a step is done here, on the at
 model and no loss (trainer_deepspeed.py).
 """
 
+import contextlib
+import io
 import logging
 import os
 import sys
@@ -18,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from r1cli.backend.optimizer_state import adamw
+from r1cli.errors import InputError
 
 # Elements that are reduced or gathered at a time: DeepSpeed's own 5e8 costs gigabytes of buffers.
 BUCKET = 50_000_000
@@ -39,7 +41,10 @@ class ZeroSettings:
 def load_deepspeed(device: torch.device) -> ModuleType:
     """Imports DeepSpeed, with its chatter off and nothing that it would compile at its first use."""
     os.environ.setdefault("DS_ACCELERATOR", device.type)
-    import deepspeed
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise InputError(f"cannot import deepspeed ({error}): pip install 'r1-pipes[deepspeed]'") from None
     from deepspeed.utils import logger
 
     logger.setLevel(logging.ERROR)
@@ -50,6 +55,12 @@ def load_deepspeed(device: torch.device) -> ModuleType:
     # Its all-reduce over shared memory takes a minute of compiler at the first start and leaves files in /dev/shm.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed
+
+
+def start_engine(deepspeed: ModuleType, **arguments: Any) -> Any:
+    """A DeepSpeed engine, without the memory figures that some of its optimizers print to stdout as they start."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return deepspeed.initialize(**arguments)[0]
 
 
 def configuration(settings: ZeroSettings, *, dtype: torch.dtype, device: torch.device, whole: int) -> dict[str, Any]:
@@ -83,16 +94,15 @@ def configuration(settings: ZeroSettings, *, dtype: torch.dtype, device: torch.d
 
 
 class PartitionedAdamW(torch.optim.Optimizer):
-    """Our AdamW over the flat fp32 partitions that ZeRO puts in the place of parameters.
+    """AdamW over the flat fp32 partitions that ZeRO puts in the place of parameters; the update of optimizer_state.py.
 
-    Its groups carry the arguments of `adamw` as DeepSpeed moves groups, not arguments, around. One group holds the
+    Its groups carry the numbers of an update, as DeepSpeed hands groups, not arguments, around. One group holds the
     matrices, one the vectors, which do not decay.
     """
 
     def __init__(self, groups: list[dict[str, Any]]):
         numbers = {"steps": 0, "lr": 0.0, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "scale": 1.0}
         super().__init__(groups, numbers)
-        self.numbers = tuple(numbers)
 
     def moments(self, partition: Tensor) -> dict[str, Tensor]:
         """The state of a partition, made when it is first asked for."""
@@ -105,9 +115,24 @@ class PartitionedAdamW(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:
         for group in self.param_groups:
             for partition in group["params"]:
-                state = self.moments(partition)
-                numbers = {name: group[name] for name in self.numbers}
-                adamw(partition.data, partition.grad, state["exp_avg"], state["exp_avg_sq"], **numbers)
+                state, device = self.moments(partition), partition.device
+                # In one pass, which decides how long an update on the host takes, and without a compiler.
+                torch._fused_adamw_(
+                    [partition.data],
+                    [partition.grad],
+                    [state["exp_avg"]],
+                    [state["exp_avg_sq"]],
+                    [],
+                    [torch.tensor(float(group["steps"]), device=device)],
+                    lr=group["lr"],
+                    beta1=group["beta1"],
+                    beta2=group["beta2"],
+                    weight_decay=group["weight_decay"],
+                    eps=group["eps"],
+                    amsgrad=False,
+                    maximize=False,
+                    grad_scale=torch.tensor(1.0 / group["scale"], device=device),
+                )
 
 
 class Zero:

@@ -24,6 +24,13 @@ def sample(
     max_tokens: options.MaxTokens = None,
     stop: options.Stop = None,
     template: options.Template = None,
+    few_shot: Annotated[
+        Path | None,
+        Option("--few-shot", metavar="FILE", help="Worked examples (prompt, completion) put before each question."),
+    ] = None,
+    prefill: Annotated[
+        str | None, Option(metavar="TEXT", help="Begin each answer with TEXT, as in --prefill '<think>'.")
+    ] = None,
     seed: options.Seed = None,
     draw: Annotated[
         int | None, Option(metavar="N", min=0, help="Another batch at the same step: the Nth after this one.")
@@ -55,6 +62,7 @@ def sample(
     Examples:
       r1 sample ckpt | r1 reward --format --accuracy | r1 grpo-step
       r1 prompts sum --split test | r1 sample ckpt - --group 1 --temperature 0 | r1 show
+      r1 sample base questions.jsonl --few-shot cold.jsonl --stop 'User:' | r1 reward --accuracy | r1 filter --correct
       r1 sample https://host/v1 prompts.jsonl --model deepseek-r1 --group 4 -o teacher.jsonl
     """
     ui.setup("sample", quiet, verbose)
@@ -72,10 +80,12 @@ def sample(
 
         records = list(read_prompts(prompts, skip_bad=skip_bad))[:questions]
         unique_ids(records)
-    if template:
+    shots = None
+    if template or few_shot:
         from r1cli.prompts import templates
 
-        template = templates.load(template)
+        template = templates.load(template) if template else None
+        shots = templates.read_shots(few_shot) if few_shot else None
     request = {
         "questions": questions,
         "group": group,
@@ -84,6 +94,8 @@ def sample(
         "max_tokens": max_tokens,
         "stop": stop,
         "template": template,
+        "few_shot": shots,
+        "prefill": prefill,
         "seed": seed,
         "draw": draw,
         "split": split,

@@ -57,13 +57,13 @@ def completion_of(record: dict) -> str:
 
 
 def was_prefilled(record: dict) -> bool:
-    """Whether the template already wrote `<think>`, so that the completion begins inside the thought."""
+    """Whether the prompt has opened a thought, so that the completion begins inside it."""
     sampling = record.get("sampling")
     prefill = sampling.get("prefill") if isinstance(sampling, dict) else None
     if prefill is None:
         prefill = record.get("prefill")
     if isinstance(prefill, str):
-        return prefill.rstrip().endswith("<think>")
+        return prefill.rfind("<think>") > prefill.rfind("</think>")
     prompt = record.get("prompt")
     if not isinstance(prompt, str) or not prompt.rstrip().endswith("<think>"):
         return False

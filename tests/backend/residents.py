@@ -13,8 +13,8 @@ from conftest import ENVIRONMENT, R1, run_r1
 
 def start_r1(*arguments, **options) -> subprocess.Popen:
     """Starts `r1 ARGUMENTS` with pipes for its output, unbuffered: communicate() takes what readline() has left."""
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*R1, *map(str, arguments)], env=ENVIRONMENT, bufsize=0, **{**pipes, **options})
+    usual = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": ENVIRONMENT}
+    return subprocess.Popen([*R1, *map(str, arguments)], bufsize=0, **{**usual, **options})
 
 
 def records(data: bytes) -> list[dict]:

@@ -32,7 +32,7 @@ PARTS = {
     "creation": {"runs"},
     "prompts": {"stream", "records", "atomic", "ui", "tiny.task", "rewards.extract"},
     "algorithms": set(),
-    "backend": {"stream", "ui", "runs", "history", "atomic", "records", "prompts", "algorithms"},
+    "backend": {"__version__", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "algorithms"},
     "commands": {
         "options", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "rewards", "filters",
         "evaluation", "items", "creation", "algorithms.settings", "backend.base", "backend.residence",
