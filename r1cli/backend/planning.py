@@ -13,7 +13,8 @@ from r1cli.algorithms.settings import GrpoSettings
 from r1cli.backend import memory, trainers
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.configfiles import read_json, require_file
-from r1cli.backend.memory import GIB, Setup, Shape
+from r1cli.backend.memory import GIB, Setup
+from r1cli.backend.shapes import SHAPES, Shape, shape_of
 from r1cli.errors import InputError
 from r1cli.runs import Run
 
@@ -85,16 +86,16 @@ def gpu_bytes(text: str) -> float:
 def _model(run: Run, asked: Asked) -> tuple[str, Shape, int]:
     """Name, shape and longest context of the model asked for by size, or of the run's own."""
     if asked.model_size is not None:
-        shape = memory.SHAPES.get(asked.model_size.upper())
+        shape = SHAPES.get(asked.model_size.upper())
         if shape is None:
-            raise InputError(f"no model size {asked.model_size}: known are {', '.join(memory.SHAPES)}")
+            raise InputError(f"no model size {asked.model_size}: known are {', '.join(SHAPES)}")
         return asked.model_size.upper(), shape, BATCH["max_tokens"]
     folder = run.latest()
     path = require_file(folder, "config.json", "the architecture")
     config = read_json(folder, "config.json") or {}
     return (
         Path(run.config["base"]["name"]).name,
-        memory.shape_of(config, str(path)),
+        shape_of(config, str(path)),
         config.get("max_position_embeddings", 2048),
     )
 

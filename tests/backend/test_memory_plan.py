@@ -11,6 +11,7 @@ from r1cli.backend.kvcache import KVCache
 from r1cli.backend.memory import Setup
 from r1cli.backend.model import ModelConfig, Transformer
 from r1cli.backend.packing import pack
+from r1cli.backend.shapes import shape_of
 from r1cli.backend.trainer_lora import LoraTrainer
 
 SIZES = {
@@ -37,7 +38,7 @@ def make(kind, dtype=torch.float32):
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameters_are_counted_right(kind):
     """From the sizes in config.json, biases and norms included; also those of adapters."""
-    shape = memory.shape_of(described(kind), "config.json")
+    shape = shape_of(described(kind), "config.json")
     assert shape.parameters == sum(p.numel() for p in make(kind).parameters())
     for name, targets in TARGETS.items():
         trainer = LoraTrainer(make(kind), Lora(5, 32.0, name))
@@ -77,7 +78,7 @@ def test_activations(kind, mode):
     if lora:
         model = LoraTrainer(model, Lora(4, 32.0, "all-linear")).model
         setup = Setup(narrow=narrow, lora=4, targets=TARGETS["all-linear"], micro_tokens=TOKENS)
-    shape = memory.shape_of(described(kind), "config.json")
+    shape = shape_of(described(kind), "config.json")
     found = kept(model, mode in ("autocast", "lora bf16"))
     assert memory.activations(shape, setup) - last_product(shape, setup) == pytest.approx(found, rel=0.02)
 
@@ -92,7 +93,7 @@ def test_gradient_checkpointing_keeps_the_input_of_each_layer():
     """And of one layer at a time all the rest, which the backward pass computes again."""
     model = make("LlamaForCausalLM")
     model.checkpoint_layers = True
-    shape = memory.shape_of(described("LlamaForCausalLM"), "config.json")
+    shape = shape_of(described("LlamaForCausalLM"), "config.json")
     setups = [Setup(narrow=False, micro_tokens=TOKENS, checkpointing=flag) for flag in (True, False)]
     few, all_layers = (memory.activations(shape, setup) for setup in setups)
     layer = (all_layers - TOKENS * 12 * shape.hidden) / shape.layers
@@ -105,6 +106,6 @@ def test_cache():
     cache = KVCache(config, dtype=torch.bfloat16, device=torch.device("cpu"))
     cache.reserve(6, 288, max_rows=6, max_length=288)
     held = sum(t.untyped_storage().nbytes() for t in (*cache.keys, *cache.values))
-    shape = memory.shape_of(described("Qwen3ForCausalLM"), "config.json")
+    shape = shape_of(described("Qwen3ForCausalLM"), "config.json")
     parts = memory.plan(shape, Setup(slots=6, context=288), 0.0)
     assert next(part.sampling for part in parts if "cache" in part.name) == held

@@ -191,6 +191,7 @@ def compare(kind: str, size: str, args: argparse.Namespace, measured: dict[str, 
     """The planner's sums beside the measured ones, in MiB, and how far its peak is off."""
     from r1cli.backend import memory
     from r1cli.backend.adapters import TARGETS
+    from r1cli.backend.shapes import shape_of
 
     setup = memory.Setup(
         gpus=2 if kind.startswith("zero") else 1,
@@ -203,7 +204,7 @@ def compare(kind: str, size: str, args: argparse.Namespace, measured: dict[str, 
         narrow=False,
     )
     # A process that only trains has no sampler.
-    parts = [part for part in memory.plan(memory.shape_of(config(size), size), setup, 0.0) if "cache" not in part.name]
+    parts = [part for part in memory.plan(shape_of(config(size), size), setup, 0.0) if "cache" not in part.name]
     parts = [part for part in parts if part.name != "sampler's weights"]
     planned = {phase: sum(getattr(part, phase) for part in parts) / MIB for phase in ("passes", "step")}
     planned["built"] = sum(part.sampling for part in parts) / MIB

@@ -66,7 +66,7 @@ LIGHT = {
     "algorithms.settings", "algorithms.lengths", "backend.base", "backend.client", "backend.protocol",
     "backend.residence", "backend.configfiles", "backend.asking", "backend.remote", "backend.completions",
     "backend.api", "backend.wire", "backend.launch", "backend.layout", "backend.trainers",
-    "backend.memory", "backend.planning",
+    "backend.memory", "backend.planning", "backend.shapes",
 }  # fmt: skip
 # Quick enough for a module's top anywhere; all other packages only in the heavy parts, elsewhere inside functions.
 AT_TOP = {"orjson"}

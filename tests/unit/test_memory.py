@@ -3,7 +3,8 @@
 import pytest
 
 from r1cli.backend import memory
-from r1cli.backend.memory import SHAPES, Setup, Shape, plan, zero_states
+from r1cli.backend.memory import Setup, plan, zero_states
+from r1cli.backend.shapes import SHAPES, Shape
 
 SMALL = Shape(vocabulary=100, hidden=8, intermediate=32, layers=3, heads=4, kv_heads=2, head_dim=4, tied=True)
 
