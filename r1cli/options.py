@@ -40,6 +40,8 @@ Length = Literal["dapo", "kimi", "cosine"]
 Sandbox = Literal["auto", "bubblewrap", "landlock"]
 OnError = Literal["fail", "null", "zero"]
 
+LoraTargets = Literal["all-linear", "attention"]
+
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, Option("--verbose", "-v", help="Say more, and show tracebacks.")]
 Output = Annotated[

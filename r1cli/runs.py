@@ -50,6 +50,12 @@ class Run(NamedTuple):
         """The run's uuid."""
         return self.config["run"]
 
+    @property
+    def base_name(self) -> str:
+        """What others know the base by: a hub id, or the path of its folder."""
+        name, path = self.config["base"]["name"], self.config["base"]["path"]
+        return name if f"models--{name.replace('/', '--')}" in Path(path).parts else path
+
     def defaults(self, command: str) -> dict[str, Any]:
         """The hyper-parameters that run.json carries for a command."""
         return self.config.get("defaults", {}).get(command, {})

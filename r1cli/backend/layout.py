@@ -35,7 +35,7 @@ class Layout(NamedTuple):
     hostfile: Path | None = None
 
 
-def plan(options: EngineOptions) -> Layout | None:
+def plan(options: EngineOptions, *, lora: bool = False) -> Layout | None:
     """The layout that the options ask for; None when that is this process alone.
 
     Raises InputError for options that contradict each other or can't be honoured here.
@@ -55,7 +55,7 @@ def plan(options: EngineOptions) -> Layout | None:
     else:
         layout = Layout({"localhost": _devices(options.gpus or 1)}, 0, "127.0.0.1", _free_port())
     world = sum(map(len, layout.nodes.values()))
-    trainers.pick(options, world)
+    trainers.pick(options, world, lora=lora)
     if world == 1:
         return None
     if options.device not in (None, "cpu", "cuda"):

@@ -17,12 +17,14 @@ from r1cli import ui
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.sft_settings import SftSettings
 from r1cli.backend import checkpoint, samplers, trainers
+from r1cli.backend.adapters import Lora, load_policy, load_policy_weights
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.batches import Rollout
 from r1cli.backend.grpo import grpo_step
 from r1cli.backend.sft import Example, sft_step, sft_sums
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.backend.trainer import Trainer
+from r1cli.backend.trainer_lora import LoraTrainer
 from r1cli.backend.trainer_torch import TorchTrainer
 from r1cli.errors import R1Error
 
@@ -44,16 +46,16 @@ class Learner:
         self.folder, self.options = folder, options
         self.device = samplers.find_device(options.device)
         self.engine_name = samplers.pick(options, self.device)
-        self.trainer_name, self.world = trainers.pick(options, world), world
+        self.trainer_name, self.world = trainers.pick(options, world, lora=Lora.of(folder) is not None), world
         self.zero = options.zero or trainers.ZERO if self.trainer_name == "deepspeed" else None
         if self.trainer_name == "deepspeed":
             _join_alone(self.device)
         # A GPU samples from bf16 weights and trains on their fp32 master; a CPU needs only one fp32 copy, unless the
-        # trainer lays it out in its own way.
+        # trainer lays it out in its own way or has a base and adapters.
         on_cpu = self.device.type == "cpu"
         self.shared = on_cpu and self.trainer_name == "torch"
         dtype = torch.float32 if on_cpu else torch.bfloat16
-        self.model = checkpoint.load_model(folder, dtype=dtype, device=self.device)
+        self.model = load_policy(folder, dtype=dtype, device=self.device)
         self._set_threads(options.threads, near)
         ui.detail(f"{folder}: {self.device}, {dtype}, {torch.get_num_threads()} threads")
         self.slots = options.slots or SLOTS[self.device.type]
@@ -100,10 +102,14 @@ class Learner:
 
     def _torch(self) -> Trainer:
         policy = self.model
-        if not self.shared:
+        lora = Lora.of(self.folder)
+        if lora:
+            # Frozen, so it needs no more than the sampler's precision.
+            policy = checkpoint.load_model(lora.base, dtype=policy.head_weight.dtype, device=self.device)
+        elif not self.shared:
             policy = checkpoint.load_model(self.folder, dtype=torch.float32, device=self.device)
         policy.checkpoint_layers = bool(self.options.gradient_checkpointing)
-        trainer = TorchTrainer(policy, device=self.device)
+        trainer = LoraTrainer(policy, lora, device=self.device) if lora else TorchTrainer(policy, device=self.device)
         if (self.folder / "trainer" / "optimizer.json").exists():
             trainer.load(self.folder / "trainer")
         return trainer
@@ -206,7 +212,7 @@ class Learner:
         """Goes back to a saved step: its weights now, its optimizer state with the next update."""
         self._trainer = self._reference = None
         self.folder = folder
-        checkpoint.load_weights(self.model, folder, master=True)
+        load_policy_weights(self.model, folder)
 
 
 def _join_alone(device: torch.device) -> None:

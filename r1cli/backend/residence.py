@@ -85,7 +85,7 @@ def refuse_second(run: Run, node: int = 0) -> None:
 
 def detach(run: Run, options: EngineOptions) -> None:
     """Starts a backend that goes on alone; returns when it answers, raises R1Error with its last words if it dies."""
-    layout.plan(options)  # its errors, before a process is started
+    layout.plan(options, lora="lora" in run.config)  # its errors, before a process is started
     node = options.node_rank or 0
     refuse_second(run, node)
     command = [sys.executable, "-m", "r1cli", "serve", str(run.path)]
@@ -135,7 +135,7 @@ def _last_word(log: Path, begin: int) -> str:
 
 def stay(run: Run, options: EngineOptions) -> None:
     """Serves until stopped: in this process, or in those that it starts; on a further node, until node 0 ends."""
-    where = layout.plan(options)
+    where = layout.plan(options, lora="lora" in run.config)
     node = options.node_rank or 0
     refuse_second(run, node)
     if where is None:

@@ -33,8 +33,13 @@ def moment_shapes(shapes: Shapes) -> dict[str, Sequence[int]]:
 
 def save(trainer: Trainer, folder: Path) -> None:
     """Writes the trainer's state; every rank calls it and the first one writes. Raises R1Error on all when it fails."""
-    shapes = trainer.shapes()
-    stream(trainer, folder / MASTER, shapes, torch.float32, trainer.weights())
+    save_trained(trainer, folder / MASTER, trainer.shapes(), trainer.weights())
+
+
+def save_trained(trainer: Trainer, path: Path, shapes: Shapes, weights: Iterable[tuple[str, Tensor]]) -> None:
+    """As `save`, of a trainer that trains these tensors: they go to `path`, their moments beside it."""
+    folder = path.parent
+    stream(trainer, path, shapes, torch.float32, weights)
     moments = moment_shapes(shapes) if trainer.steps else {}
     stream(trainer, folder / MOMENTS, moments, torch.float32, trainer.moments() if trainer.steps else ())
 
@@ -81,10 +86,11 @@ class Saved:
 
     folder: Path
     steps: int
+    file: str = MASTER
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """The fp32 weights, one at a time."""
-        return read(self.folder / MASTER)
+        return read(self.folder / self.file)
 
     def moments(self) -> Iterator[tuple[str, str, Tensor]]:
         """(kind, parameter's name, value) of every moment; none before the first update."""
@@ -100,23 +106,23 @@ def read(path: Path) -> Iterator[tuple[str, Tensor]]:
             yield name, content.get_tensor(name)
 
 
-def open_saved(folder: Path, shapes: Shapes) -> Saved:
+def open_saved(folder: Path, shapes: Shapes, trained: str = MASTER) -> Saved:
     """Checks a folder that save wrote against the parameters; raises R1Error when it is missing, torn or of another."""
     try:
         header = json.loads((folder / HEADER).read_text())
-        found = {file: layout(folder / file) for file in (MASTER, MOMENTS)}
+        found = {file: layout(folder / file) for file in (trained, MOMENTS)}
     except (OSError, ValueError, SafetensorError) as error:
         raise R1Error(f"{folder}: cannot read the trainer's state ({error}); go back to a step that has it") from error
     if header.get("format") != FORMAT:
         raise R1Error(f"{folder / HEADER}: format {header.get('format')}, expected {FORMAT}; use a matching r1")
-    expected = {MASTER: shapes, MOMENTS: moment_shapes(shapes) if header["steps"] else {}}
+    expected = {trained: shapes, MOMENTS: moment_shapes(shapes) if header["steps"] else {}}
     for file, wanted in expected.items():
         wanted = {name: tuple(shape) for name, shape in wanted.items()}
         if found[file] != wanted:
             name = min(name for name in found[file].keys() | wanted.keys() if found[file].get(name) != wanted.get(name))
             sizes = [list(sides[name]) if name in sides else "nothing" for sides in (found[file], wanted)]
             raise R1Error(f"{folder / file}: {name} is {sizes[0]}, expected {sizes[1]}; it belongs to another run")
-    return Saved(folder, header["steps"])
+    return Saved(folder, header["steps"], trained)
 
 
 def layout(path: Path) -> dict[str, tuple[int, ...]]:

@@ -64,8 +64,10 @@ class TorchTrainer(Trainer):
         trainer_files.save(self, Path(folder))
 
     def load(self, folder: Path | str) -> None:
-        saved = trainer_files.open_saved(Path(folder), self.shapes())
-        parameters = dict(self.model.named_parameters())
+        self._restore(trainer_files.open_saved(Path(folder), self.shapes()))
+
+    def _restore(self, saved: trainer_files.Saved) -> None:
+        parameters = self.optimizer.parameters
         self.optimizer.steps = saved.steps
         found: dict[str, dict[str, Tensor]] = {kind: {} for kind in trainer_files.KINDS}
         for kind, name, value in saved.moments():

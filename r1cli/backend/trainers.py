@@ -11,15 +11,18 @@ from r1cli.errors import InputError
 ZERO = 2  # shards gradients and optimizer; weights stay whole, so a forward pass needs no communication
 
 
-def pick(options: EngineOptions, world: int) -> str:
-    """The name of the trainer, torch or deepspeed, of an engine over `world` processes.
+def pick(options: EngineOptions, world: int, *, lora: bool = False) -> str:
+    """The name of the trainer, torch, deepspeed or, for a run of adapters, lora, of an engine over `world` processes.
 
-    Raises InputError for deepspeed where it is not installed, for torch over several processes, and for options of
-    deepspeed beside torch.
+    Raises InputError for deepspeed where it is not installed, for what takes one process over several, and for options
+    of deepspeed beside another.
     """
     wanted = options.trainer or "auto"
     if wanted == "auto":
         wanted = "deepspeed" if world > 1 else "torch"
+    if lora and wanted == "deepspeed":
+        asked = "--trainer deepspeed" if world == 1 else f"{world} processes"
+        raise InputError(f"a run of adapters (r1 init --lora) trains in one process, by torch; it can't use {asked}")
     if wanted == "torch" and world > 1:
         raise InputError(f"--trainer torch is one process, and {world} were asked for; use --trainer deepspeed")
     spec = importlib.util.find_spec("deepspeed") if wanted == "deepspeed" else None
@@ -31,4 +34,4 @@ def pick(options: EngineOptions, world: int) -> str:
             raise InputError(f"{name} is an option of --trainer deepspeed, and the trainer is {wanted}")
     if options.offload == "all" and (options.zero or ZERO) != 3:
         raise InputError("--offload all takes the weights off the card, which needs --zero 3")
-    return wanted
+    return "lora" if lora else wanted

@@ -122,7 +122,7 @@ def gradients(
     found: dict[str, torch.Tensor] = {}
 
     def stop() -> None:
-        found.update({name: p.grad.clone() for name, p in trainer.model.named_parameters()})
+        found.update({name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None})
         raise Cancelled
 
     try:

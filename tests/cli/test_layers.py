@@ -29,14 +29,14 @@ PARTS = {
     "filters": {"records", "rewards", "stream", "ui"},
     "evaluation": {"rewards", "records", "__version__"},
     "items": {"stream", "records", "atomic"},
-    "creation": {"runs", "prompts"},
+    "creation": {"runs", "prompts", "algorithms.settings", "algorithms.sft_settings"},
     "prompts": {"stream", "records", "atomic", "ui", "tiny.task", "rewards.extract"},
     "algorithms": set(),
     "backend": {"stream", "ui", "runs", "history", "atomic", "records", "prompts", "algorithms", "__version__"},
     "commands": {
         "options", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "rewards", "filters",
         "evaluation", "items", "creation", "algorithms.settings", "algorithms.sft_settings", "backend.base",
-        "backend.residence", "backend.asking",
+        "backend.residence", "backend.asking", "backend.planning",
     },
     "tiny": {"prompts", "records", "rewards", "backend"},
     "arguments": {"options"},
@@ -57,7 +57,7 @@ PACKAGES = {
     "filters": {"orjson", "rensa"},
     "evaluation": {"orjson"},
     "algorithms": {"torch"},
-    "backend": {"torch", "numpy", "orjson", "safetensors", "tokenizers", "jinja2", "vllm", "deepspeed"},
+    "backend": {"torch", "numpy", "orjson", "safetensors", "tokenizers", "jinja2", "vllm", "deepspeed", "peft"},
     "tiny": {"torch", "safetensors", "tokenizers"},
 }
 
@@ -66,6 +66,7 @@ LIGHT = {
     "algorithms.settings", "algorithms.sft_settings", "algorithms.lengths", "backend.base", "backend.client",
     "backend.protocol", "backend.residence", "backend.configfiles", "backend.asking", "backend.remote",
     "backend.completions", "backend.api", "backend.wire", "backend.launch", "backend.layout", "backend.trainers",
+    "backend.memory", "backend.planning", "backend.shapes",
 }  # fmt: skip
 # Quick enough for a module's top anywhere; all other packages only in the heavy parts, elsewhere inside functions.
 AT_TOP = {"orjson"}

@@ -11,6 +11,7 @@ from r1cli import options, usage
 from r1cli.algorithms.settings import CHOICES, GrpoSettings
 from r1cli.algorithms.sft_settings import SFT_CHOICES, SftSettings
 from r1cli.app import COMMANDS, find
+from r1cli.backend.adapters import TARGETS
 from r1cli.prompts.sources import TASKS
 from r1cli.rewards import JUDGES, REWARDS
 from r1cli.rewards.verdict import SHAPES
@@ -64,6 +65,7 @@ def test_choices_equal_the_registries():
     assert get_args(options.Shape) == SHAPES
     literals = {"loss": options.SftLoss, "normalize": options.SftNormalize, "decay": options.Decay}
     assert {name: get_args(literal) for name, literal in literals.items()} == SFT_CHOICES
+    assert get_args(options.LoraTargets) == tuple(TARGETS)
 
 
 @pytest.mark.parametrize(("command", "settings", "choices", "others", "derived"), SETTINGS)
