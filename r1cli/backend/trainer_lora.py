@@ -70,11 +70,11 @@ class LoraTrainer(TorchTrainer):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: tuple(weight.shape) for name, weight, _ in self._base()}
 
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
+    def weights(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[str, Tensor]]:
         for name, weight, layer in self._base():
             if layer:
                 weight = merge(weight, self.adapters[layer + A].detach(), self.adapters[layer + B].detach(), self.scale)
-            yield name, weight.float()
+            yield name, weight.to(dtype)
 
     def _base(self) -> Iterator[tuple[str, Tensor, str]]:
         """Checkpoint name, value, and the layer's name if it has adapters, of every weight of the base."""

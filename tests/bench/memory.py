@@ -43,7 +43,7 @@ def config(size: str) -> dict[str, Any]:
         "num_key_value_heads", "head_dim",
     )  # fmt: skip
     made = dict(zip(names, SHAPES[size], strict=True))
-    return made | {"architectures": ["Qwen2ForCausalLM"], "tie_word_embeddings": True, "dtype": "float32"}
+    return made | {"architectures": ["Qwen2ForCausalLM"], "tie_word_embeddings": False, "dtype": "float32"}
 
 
 def write_model(folder: Path, size: str) -> Path:
