@@ -28,6 +28,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Tokens of a micro-batch. A CPU has no use for more: its products are as fast, and the activations stay in its caches.
+MICRO_TOKENS = {"cuda": 16384, "cpu": 1024}
+
+
 @dataclass(slots=True, frozen=True)
 class GrpoSettings:
     """Settings of one update; the defaults are DeepSeek-R1's (section 2.2 and Methods), where it prints any.
@@ -67,7 +71,7 @@ class GrpoSettings:
     total_steps: int | None = None
     lr_min_ratio: float = 0.1
     old_logprobs: str = "auto"
-    micro_tokens: int | None = None  # None: what suits the device (trainer.py)
+    micro_tokens: int | None = None  # None: MICRO_TOKENS of the device
     shuffle_seed: int = 0
 
     @classmethod

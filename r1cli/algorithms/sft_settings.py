@@ -43,7 +43,7 @@ class SftSettings:
     validation_share: float = 0.0
     validate_every: int | None = None  # updates; None: after each epoch
     patience: int | None = None
-    micro_tokens: int | None = None  # None: what suits the device (trainer.py)
+    micro_tokens: int | None = None  # None: MICRO_TOKENS of the device
     total_steps: int | None = None  # updates of the whole training; known once the examples are
 
     @classmethod

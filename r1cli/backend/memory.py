@@ -14,7 +14,7 @@ from r1cli.backend.shapes import Shape
 
 GIB = 2**30
 RESERVE = 2 * GIB  # CUDA's context, libraries' workspaces, NCCL, and holes between tensors: an allowance, not measured
-CHUNK_ELEMENTS = 2**24  # logprobs.py
+CHUNK, KEPT = 2**25, 2**26  # elements of logits, logprobs.py
 BUCKET = 50_000_000  # zero.py
 LIVE = 1_000_000_000  # elements of gathered weights that ZeRO 3 keeps until it needs them again, its own default
 VLLM_SHARE = 0.9  # of a GPU's memory that vLLM takes unless told
@@ -223,14 +223,17 @@ def _flowing(shape: Shape, setup: Setup) -> float:
 def _head(shape: Shape, setup: Setup) -> float:
     """Output projection and log-probs (logprobs.py), when every token is predicted: rows of logits of one chunk.
 
-    Their chances and gradient in fp32, and the product's own width; the gradient of the projection in fp32 and what
-    is added to it. A frozen projection has none.
+    Probabilities in fp32, those of all tokens where few enough are kept for backward, and a chunk of the product at
+    work, narrow with an fp32 copy. The gradient of the projection is its own, but under ZeRO, which takes it over; a
+    narrow one is added by way of another. A frozen projection has none.
     """
     weight, _, compute = _widths(setup)
-    rows = min(setup.micro_tokens, max(1, CHUNK_ELEMENTS // shape.vocabulary))
-    logits = rows * shape.vocabulary * (8 + (compute if compute < 4 else 0))
+    narrow = compute if compute < 4 else 0
+    rows = min(setup.micro_tokens, max(1, CHUNK // shape.vocabulary))
+    kept = setup.micro_tokens if setup.micro_tokens * shape.vocabulary <= KEPT else rows
+    logits = shape.vocabulary * (4 * kept + (4 + narrow) * rows)
     copy = compute * shape.head if compute < weight else 0
-    gradient = 0 if setup.lora else (4 + compute) * shape.head
+    gradient = 0 if setup.lora else (narrow + (0 if setup.zero is None else 4)) * shape.head
     return logits + copy + gradient + 2 * setup.micro_tokens * shape.hidden * compute
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from r1cli.algorithms.settings import GrpoSettings
+from r1cli.algorithms.settings import MICRO_TOKENS, GrpoSettings
 from r1cli.backend import memory, trainers
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.configfiles import read_json, require_file
@@ -131,7 +131,7 @@ def _setup(run: Run, options: EngineOptions, asked: Asked, longest: int) -> Setu
         targets=targets if rank else (),
         reference=grpo.get("kl", GrpoSettings().kl) != 0,
         # One sequence that is longer has a micro-batch of its own.
-        micro_tokens=max(asked.micro_tokens or grpo.get("micro_tokens", GrpoSettings().micro_tokens), context),
+        micro_tokens=max(asked.micro_tokens or grpo.get("micro_tokens") or MICRO_TOKENS["cuda"], context),
         slots=slots,
         context=context,
         sampler="vllm" if options.sampler == "vllm" else "torch",

@@ -16,12 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from r1cli.algorithms.schedule import learning_rate
+from r1cli.algorithms.settings import MICRO_TOKENS
 from r1cli.backend.batches import check_sequence
 from r1cli.backend.packing import MicroBatch, pack, plan
 from r1cli.errors import R1Error
-
-# Tokens of a micro-batch. A CPU has no use for more: its products are as fast, and the activations stay in its caches.
-MICRO_TOKENS = {"cuda": 16384, "cpu": 1024}
 
 
 class Trainer(ABC):
