@@ -31,7 +31,7 @@ class Follower:
         self.closing = False
         self.inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.verbs: dict[str, Callable[..., Any]] = {
-            "open": self._open, "start": lambda: self.learner.start(), "grpo": self._grpo, "sft": self._sft,
+            "open": self._open, "start": self._start, "grpo": self._grpo, "sft": self._sft,
             "sft_sums": self._sft_sums, "restore": lambda folder: self.learner.restore(Path(folder)),
             "score": self._score, "refresh": lambda: self.learner.refresh(), "save": self._save,
             "reset": self._reset, "freeze": lambda: self.learner.freeze(), "thaw": lambda: self.learner.thaw(),
@@ -93,6 +93,9 @@ class Follower:
     def _open(self, folder: str) -> None:
         tokenizer = Tokenizer.load(Path(folder))
         self.learner = Learner(Path(folder), self.options, tokenizer, world=self.world, near=self.near)
+
+    def _start(self) -> None:
+        self.learner.start()
         if self.learner.engine_name == "vllm":  # one that dies while there is nothing to sample is noticed, too
             self.learner.sampler.watch(lambda: self.inbox.put({"verb": "check", "call": None}))
 
