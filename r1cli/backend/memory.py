@@ -171,32 +171,45 @@ def activations(shape: Shape, setup: Setup) -> float:
     Per token and layer: the input, the normalised input and its product with the norm's weight, twice; queries before
     and after packing.py has put them in order, keys and values likewise (then repeated for grouped heads), and their
     mixture as it comes, joined, and in the tokens' order, 7 x query width + 2 x key width; one number a head; gate, up,
-    silu(gate) and the product, 4 x intermediate. Then the last norm. With gradient checkpointing: the input of each
+    silu(gate) and the product, 4 x intermediate. Then the last norm. On a CPU kernels.py keeps less: a norm its input
+    and a number, the MLP no silu; and keys and values are not repeated. With gradient checkpointing: the input of each
     layer, and one layer of the above. Frozen weights need neither the norm's products nor, without adapters on the
     layer, its input.
     """
     _, stream, compute = _widths(setup)
-    norms = 2 * shape.hidden * _norm_width(setup)
+    norms = 2 * _norm(shape, setup)
     if compute < stream:
         norms += 3 * shape.hidden * compute  # autocast narrows the same input for each of q, k, v, and of gate and up
-    heads = (7 * shape.queries + 2 * shape.keys) * compute + 4 * shape.heads
-    if shape.normed:
-        # The norms of queries and keys keep an fp32 input and what they make of it.
-        heads += (4 + compute) * (shape.queries + shape.keys)
-    mlp = 4 * shape.intermediate * compute
+    heads = _heads(shape, setup, 7)
+    if shape.normed and setup.narrow:
+        heads += compute * (shape.queries + shape.keys)  # what the norms of queries and keys make of their input
+    mlp = (4 if setup.narrow else 3) * shape.intermediate * compute
+    last = _norm(shape, setup)
     if setup.lora:
         norms, heads, mlp = _lora_widths(shape, setup)
+        last = 4 * shape.hidden
     layer = norms + heads + mlp
-    last = shape.hidden * (4 if setup.lora else _norm_width(setup))
     if setup.checkpointing:
         return setup.micro_tokens * (shape.layers * shape.hidden * stream + layer + last)
     return setup.micro_tokens * (shape.layers * layer + last)
 
 
-def _norm_width(setup: Setup) -> int:
-    """Bytes a channel of the fp32 input, the normalised one, and the product as matrix products take it."""
+def _norm(shape: Shape, setup: Setup) -> float:
+    """Bytes a token of a norm: the fp32 input, the normalised one where it is kept, and the product as it is used."""
     _, stream, compute = _widths(setup)
-    return 4 + stream + compute
+    return shape.hidden * (4 + stream + compute) if setup.narrow else 8 * shape.hidden + 4
+
+
+def _heads(shape: Shape, setup: Setup, wide: int) -> float:
+    """Bytes a token of attention, the input of the norms of queries and keys included; on a GPU it keeps `wide` tensors
+    of the queries' width.
+    """
+    compute = _widths(setup)[2]
+    narrow, own = (wide, 2) if setup.narrow else (wide - 2, 4)
+    heads = (narrow * shape.queries + own * shape.keys) * compute + 4 * shape.heads
+    if shape.normed:
+        heads += 4 * (shape.queries + shape.keys)
+    return heads
 
 
 def _lora_widths(shape: Shape, setup: Setup) -> tuple[float, float, float]:
@@ -209,9 +222,8 @@ def _lora_widths(shape: Shape, setup: Setup) -> tuple[float, float, float]:
         )
         inputs[name if setup.narrow else source] = shape.linears[name][0]
     kept = compute * (sum(inputs.values()) + setup.lora * len(setup.targets))
-    heads = (6 * shape.queries + 2 * shape.keys) * compute + 4 * shape.heads
-    heads += 4 * (shape.queries + shape.keys) if shape.normed else 0
-    return 2 * 4 * shape.hidden + kept, heads, 3 * shape.intermediate * compute
+    mlp = (3 if setup.narrow else 2) * shape.intermediate * compute
+    return 2 * 4 * shape.hidden + kept, _heads(shape, setup, 6), mlp
 
 
 def _flowing(shape: Shape, setup: Setup) -> float:
