@@ -64,6 +64,10 @@ Sleep = Annotated[
     bool | None,
     Option("--sleep/--no-sleep", help="Let vLLM give its GPU memory back during an update (default: no)."),
 ]
+Engines = Annotated[int | None, Option(metavar="N", min=1, help="vLLM engines side by side, a process each.")]
+TensorParallel = Annotated[
+    int | None, Option(metavar="N", min=1, help="GPUs that each vLLM engine computes on (on a CPU: processes).")
+]
 Gpus = Annotated[
     int | None, Option(metavar="N", min=1, help="Processes on this machine, a GPU each (on a CPU: just processes).")
 ]

@@ -25,7 +25,9 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer; `cut` closes the connection after so many bytes of the body, 0 before any byte of the answer."""
+    """An answer; `cut` closes the connection after so many bytes of the body; 0: before any byte of the
+    answer, -1: amid its headers.
+    """
 
     body: bytes
     status: int = 200
@@ -93,7 +95,10 @@ class FakeServer:
 
             def reply(self, reply: Reply) -> None:
                 with suppress(ConnectionError):
-                    if reply.cut != 0:
+                    if reply.cut == -1:
+                        self.send_response(reply.status)
+                        self.flush_headers()
+                    elif reply.cut != 0:
                         self.send_response(reply.status)
                         for name, value in reply.headers.items():
                             self.send_header(name, value)

@@ -25,6 +25,8 @@ class EngineOptions(NamedTuple):
     sampler: str | None = None
     gpu_memory: float | None = None
     sleep: bool | None = None
+    engines: int | None = None
+    tensor_parallel: int | None = None
     gpus: int | None = None
     hostfile: Path | None = None
     nnodes: int | None = None

@@ -29,10 +29,10 @@ class Follower:
         self.closing = False
         self.inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.verbs: dict[str, Callable[..., Any]] = {
-            "open": self._open, "start": lambda: self.learner.start(), "grpo": self._grpo, "score": self._score,
+            "open": self._open, "start": self._start, "grpo": self._grpo, "score": self._score,
             "refresh": lambda: self.learner.refresh(), "save": self._save, "reset": self._reset,
             "freeze": lambda: self.learner.freeze(), "thaw": lambda: self.learner.thaw(), "add": self._add,
-            "cancel": self._cancel,
+            "cancel": self._cancel, "check": lambda: self.learner.sampler.check(),
         }  # fmt: skip
         link.listen(self._heard, self._ended)
 
@@ -90,6 +90,11 @@ class Follower:
     def _open(self, folder: str) -> None:
         tokenizer = Tokenizer.load(Path(folder))
         self.learner = Learner(Path(folder), self.options, tokenizer, world=self.world, near=self.near)
+
+    def _start(self) -> None:
+        self.learner.start()
+        if self.learner.engine_name == "vllm":  # one that dies while there is nothing to sample is noticed, too
+            self.learner.sampler.watch(lambda: self.inbox.put({"verb": "check", "call": None}))
 
     def _grpo(
         self,

@@ -100,6 +100,7 @@ class _Tied:
         self.rank = -1
         self.text = b""
         self.said: dict[str, Any] = {}
+        self.died = False  # by itself, and without a word
 
 
 class Launch:
@@ -145,6 +146,8 @@ class Launch:
                     told = True
                     if not self._hand_on():
                         break
+            for tied in self.ranks:
+                tied.died = "gone" in tied.said and not tied.said.keys() & {"end", "error", "stopped"}
         finally:
             # What is left of it has nobody to serve; the ranks, tied to this process, end in any case.
             with suppress(ProcessLookupError, PermissionError):
@@ -205,20 +208,23 @@ class Launch:
         ranks = sorted(self.ranks, key=lambda tied: tied.rank)
         if ranks and "end" in ranks[0].said:
             return
-        if self.stopping and not any("joined" in tied.said for tied in ranks):
+        ready = ranks and all("joined" in tied.said and "stopped" not in tied.said for tied in ranks)
+        if self.stopping and not ready:
             ui.say("stopped before the backend was ready")
             return
-        for tied in ranks:
-            if "error" in tied.said:
-                raise (InputError if tied.said["code"] == 2 else R1Error)(tied.said["error"])
+        # Rank 0 knows best; then one that died without a word, of whose end the words of others only tell the effect.
+        silent = [tied for tied in ranks if tied.died]
+        speaking = [tied for tied in ranks if "error" in tied.said]
+        if silent and not (speaking and speaking[0].rank == 0):
+            log, stands = log_path(self.run.path, silent[0].rank), self.run.latest().name
+            raise R1Error(f"rank {silent[0].rank} died; see {log}; {self.run.path} stands at {stands}")
+        if speaking:
+            said = speaking[0].said
+            raise (InputError if said["code"] == 2 else R1Error)(said["error"])
         node = self.layout.node
         log = self.run.path / (f"serve-node{node}.log" if node else "serve.log")
-        if not ranks:
-            raise R1Error(f"DeepSpeed's launcher ended with exit code {code} before a rank had started; see {log}")
-        if ranks[0].said.get("gone"):
-            log, stands = log_path(self.run.path, ranks[0].rank), self.run.latest().name
-            raise R1Error(f"rank {ranks[0].rank} died; see {log}; {self.run.path} stands at {stands}")
-        raise R1Error(f"DeepSpeed's launcher was ended (code {code}), and with it the backend; see {log}")
+        when = ", and with it the backend" if ranks else " before a rank had started"
+        raise R1Error(f"DeepSpeed's launcher has ended with exit code {code}{when}; see {log}")
 
 
 def _plain(value: Any) -> Any:

@@ -110,7 +110,8 @@ def detach(run: Run, options: EngineOptions) -> None:
                 words = log_file.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
                 last = words[-1].removeprefix("r1 serve: ") if words else f"exit code {child.returncode}"
                 raise R1Error(f"the backend did not start: {last}")
-            progress.update(f"loading the model ({time.monotonic() - began:.0f} s)")
+            doing = _last_word(run.path / "serve.log", begin) or "loading the model"
+            progress.update(f"{doing} ({time.monotonic() - began:.0f} s)")
             time.sleep(0.02)
     except BaseException:
         child.terminate()
@@ -122,6 +123,14 @@ def detach(run: Run, options: EngineOptions) -> None:
         return
     now = status(run)
     ui.say(f"serving {run.path} at step {now['step']} on {now['device']} (process {now['pid']})")
+
+
+def _last_word(log: Path, begin: int) -> str:
+    """The last line that a backend has said of itself since that place in its log, without the time; "" for none."""
+    with log.open("rb") as lines:
+        lines.seek(begin)
+        said = [line.split(maxsplit=2) for line in lines.read().decode(errors="replace").splitlines()]
+    return next((words[2] for words in reversed(said) if len(words) == 3 and words[0][:1].isdigit()), "")
 
 
 def stay(run: Run, options: EngineOptions) -> None:

@@ -58,13 +58,13 @@ class TorchSampler:
         """Whether samples are queued or active."""
         return bool(self._queue or self._rows)
 
-    def check(self, group: Group) -> None:
+    def validate(self, group: Group) -> None:
         """Raises InputError when a group can't be sampled (prompt as long as the context, bad settings)."""
         check_group(group, context=self.context, vocabulary=self.model.config.vocab_size)
 
     def add(self, group: Group) -> None:
-        """Queues a group; raises InputError as check does."""
-        self.check(group)
+        """Queues a group; raises InputError as validate does."""
+        self.validate(group)
         params, size = group.params, len(group.seeds)
         # A token may hold as little as one byte of a stop string, and cut ones decode badly: four more for the first
         # character.

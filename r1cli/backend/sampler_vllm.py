@@ -1,22 +1,27 @@
-"""vLLM as the sampler, in this process: groups in, whole groups of samples with log-probabilities out.
+"""vLLM as the sampler: groups in, whole groups of samples with log-probabilities out.
 
 Every sample is a request of its own with its own seed, so none repeats another. Which token or stop string ends a
-sample is decided here, as in the torch sampler. The engine and its weights are the business of vllm_engine.py.
+sample is decided here, as in the torch sampler. The engines are the business of vllm_engine.py (in this process) and
+vllm_fleet.py (in others), their weights that of vllm_weights.py.
 """
 
+import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from r1cli import ui
 from r1cli.backend.model import Transformer
 from r1cli.backend.sampling import Group, Sample, check_group
 from r1cli.backend.tokenizer import Tokenizer
-from r1cli.backend.vllm_engine import Part, Request, VllmEngine, first_line
+from r1cli.backend.vllm_engine import Part, Request, VllmEngine, first_line, plan
+from r1cli.backend.vllm_fleet import VllmFleet
+from r1cli.backend.vllm_weights import Weights
 from r1cli.errors import InputError, R1Error
 
 LOWEST_TEMPERATURE = 0.01  # vLLM raises what is below, but for 0
@@ -34,10 +39,13 @@ class _Job:
 
 
 class VllmSampler:
-    """Samples from `model` by a vLLM engine with up to `slots` requests side by side.
+    """Samples from `model` by vLLM engines with up to `slots` requests side by side each.
 
-    `model` may be replaced or its weights changed whenever `busy` is false: the engine gets them before it samples
-    again. `folder`, `share` and `sleep` are the engine's. It starts at the first sample, or with `start`.
+    `model` may be replaced or its weights changed whenever `busy` is false: the engines get them before they sample
+    again. `folder`, `share` and `sleep` are as in vllm_engine.plan. There are `engines` of them, each over
+    `tensor_parallel` devices. One engine on one device runs in this process; in processes of their own run several,
+    those over several devices, any where `own_process` says so, and any in a process that has a torch.distributed
+    group, which vLLM would take for its own and end. They start at the first sample, or with `start`.
     """
 
     def __init__(
@@ -49,9 +57,18 @@ class VllmSampler:
         slots: int,
         share: float | None = None,
         sleep: bool = False,
+        engines: int = 1,
+        tensor_parallel: int = 1,
+        own_process: bool = False,
     ):
-        self.model, self.tokenizer = model, tokenizer
-        self.engine = VllmEngine(folder, tokenizer, slots=slots, share=share, sleep=sleep)
+        self.model, self.tokenizer, self.folder = model, tokenizer, folder
+        self.slots, self.share, self.sleep, self.tensor_parallel = slots, share, sleep, tensor_parallel
+        if engines * tensor_parallel > 1 or own_process or _grouped():
+            device = model.head_weight.device
+            self.engine = VllmFleet(engines=engines, width=tensor_parallel, slots=slots, device=device)
+        else:
+            self.engine = VllmEngine()
+        self.weights = Weights(tokenizer)
         self._queue: deque[_Job] = deque()
         self._jobs: dict[str, tuple[_Job, int]] = {}
         self._named = 0
@@ -67,17 +84,34 @@ class VllmSampler:
         return bool(self._queue or self._jobs)
 
     def start(self) -> None:
-        """Starts the engine and gives it its first weights; raises R1Error when it does not come up."""
-        if not self.engine.running:
-            progress = ui.Progress()
-            progress.update("starting vLLM")
-            try:
-                self.engine.start(self.model)
-            finally:
-                progress.clear()
-            self.engine.sync(self.model)
+        """Starts the engines and gives them their first weights; raises R1Error when one does not come up."""
+        if self.engine.running:
+            return
+        progress = ui.Progress()
+        how = plan(
+            self.folder,
+            self.model,
+            slots=self.slots,
+            share=self.share,
+            sleep=self.sleep,
+            tensor_parallel=self.tensor_parallel,
+        )
+        try:
+            self.engine.start(how, progress.update)
+            progress.update("giving vLLM the weights")
+            self.weights.push(self.engine, self.model)
+        finally:
+            progress.clear()
 
-    def check(self, group: Group) -> None:
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Calls `lost`, in a thread, as soon as an engine's process ends by itself; `check` then says what happened."""
+        self.engine.watch(lost)
+
+    def check(self) -> None:
+        """Raises R1Error when an engine is gone."""
+        self.engine.check()
+
+    def validate(self, group: Group) -> None:
         """Raises InputError when a group can't be sampled."""
         check_group(group, context=self.context, vocabulary=self.model.config.vocab_size)
         if 0 < group.params.temperature < LOWEST_TEMPERATURE:
@@ -86,8 +120,8 @@ class VllmSampler:
             )
 
     def add(self, group: Group) -> None:
-        """Queues a group; raises InputError as check does."""
-        self.check(group)
+        """Queues a group; raises InputError as validate does."""
+        self.validate(group)
         # As in the torch sampler: a token may hold one byte of a stop string, and cut characters decode badly.
         tail = max((len(stop.encode()) + 4 for stop in group.params.stop), default=0)
         self._queue.append(_Job(group, tail, [None] * len(group.seeds), len(group.seeds)))
@@ -106,20 +140,22 @@ class VllmSampler:
             return None
         if self._jobs:
             raise R1Error("the weights changed while vLLM was sampling from those before")
-        return self.engine.sync(self.model)
+        return self.weights.push(self.engine, self.model)
 
     def release(self) -> None:
         """Lets a GPU's memory go until the next weights come, where the engine may sleep; only when not busy."""
         if self.busy:
             raise R1Error("the sampler's memory can't be released while samples are under way")
-        self.engine.release()
+        if self.sleep and self.engine.running:
+            self.weights.sleep(self.engine)
 
     def close(self) -> None:
         """Ends the engine and gives back what it holds."""
         self.engine.close()
+        self.weights.held = None
 
     def step(self) -> list[tuple[Group, list[Sample]]]:
-        """One token for every active sample; returns the groups that this made whole, in the order of their seeds.
+        """Samples on; returns the groups that this made whole, their samples in the order of their seeds.
 
         Whatever it raises, the sampler is empty afterwards; R1Error when the engine or the model's weights are at
         fault.
@@ -128,7 +164,7 @@ class VllmSampler:
             return []
         try:
             self.start()
-            if not self.engine.holds(self.model):
+            if not self.weights.held_of(self.model):
                 self.sync()
             if self._queue:
                 self._admit()
@@ -143,18 +179,18 @@ class VllmSampler:
             raise
 
     def _admit(self) -> None:
-        """Hands the queued groups to the engine."""
-        self.engine.check_version()
+        """Hands queued groups to the engines, as long as one has room."""
         ends = [token for token in self.tokenizer.end_tokens if token < self.model.config.vocab_size]
-        while self._queue:
+        while self._queue and self.engine.room():
             job = self._queue.popleft()
             group, params = job.group, job.group.params
             limit = min(params.max_tokens, self.context - len(group.prompt_ids))
+            requests = []
             for index, seed in enumerate(engine_seeds(group.seeds)):
                 name = f"r1-{self._named}"
                 self._named += 1
                 self._jobs[name] = job, index
-                self.engine.add(
+                requests.append(
                     Request(
                         name,
                         group.prompt_ids,
@@ -166,6 +202,7 @@ class VllmSampler:
                         stream=bool(job.tail),
                     )
                 )
+            self.engine.add(requests, self.weights.version)
 
     def _collect(self, parts: Iterable[Part]) -> list[tuple[Group, list[Sample]]]:
         """Makes samples of what the engine put out; returns the groups that this made whole."""
@@ -212,6 +249,14 @@ class VllmSampler:
             del self._jobs[name]
         if names:
             self.engine.abort(names)
+
+
+def _grouped() -> bool:
+    """Whether this process has a torch.distributed group that another of our engines here has not made."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    state = sys.modules.get("vllm.distributed.parallel_state")
+    return state is None or not state.model_parallel_is_initialized()
 
 
 def engine_seeds(keys: list[int]) -> list[int]:

@@ -45,6 +45,15 @@ def pick(options: EngineOptions, device: torch.device) -> str:
         (ui.say if device.type == "cuda" else ui.detail)(f"sampler {wanted}: {why}")
     elif wanted == "vllm" and not _installed():
         raise InputError(f"--sampler vllm needs vLLM, which is not installed: {INSTALL[device.type]}")
+    for name, value in (("--engines", options.engines), ("--tensor-parallel", options.tensor_parallel)):
+        if value is not None and wanted != "vllm":
+            raise InputError(f"{name} is an option of --sampler vllm, and the sampler is {wanted}")
+    wide = (options.engines or 1) * (options.tensor_parallel or 1)
+    if device.type == "cuda" and wide > torch.cuda.device_count():
+        raise InputError(
+            f"--engines times --tensor-parallel is {wide}, and there are {torch.cuda.device_count()} GPUs: each engine "
+            "has its own"
+        )
     for name, value in (("--gpu-memory", options.gpu_memory), ("--sleep", options.sleep)):
         if value is not None and device.type != "cuda":
             raise InputError(f"{name} is about a GPU's memory, and this engine computes on the CPU")
@@ -83,6 +92,9 @@ def build(
     """The sampler of a checkpoint, and the one for evaluations: of vLLM both are one, with one copy of the weights."""
     if name == "torch":
         return TorchSampler(model, tokenizer, slots=slots), TorchSampler(model, tokenizer, slots=slots)
+    width = options.tensor_parallel or 1
+    if model.config.heads % width:
+        raise InputError(f"--tensor-parallel {width} does not divide the model's {model.config.heads} attention heads")
     sampler = VllmSampler(
         model,
         tokenizer,
@@ -90,5 +102,7 @@ def build(
         slots=slots,
         share=options.gpu_memory,
         sleep=model.head_weight.device.type == "cuda" and bool(options.sleep),
+        engines=options.engines or 1,
+        tensor_parallel=width,
     )
     return sampler, sampler

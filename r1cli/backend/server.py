@@ -55,6 +55,8 @@ class Server:
         self.run, self.pid = run, pid or os.getpid()
         self.client: Connection | None = None
         self.engine = Engine(run.latest(), run, options, self._note, make)
+        if self.engine.engine_name == "vllm":
+            self._say("starting vLLM")
         self.engine.start()
         # SimpleQueue, because signal handlers put into it too.
         self.inbox: queue.SimpleQueue[tuple[str, Connection | None]] = queue.SimpleQueue()
@@ -66,6 +68,8 @@ class Server:
         self.started = time.time()
         self.stopping = False
         self.updating = False  # an update is past the point where it could be cancelled
+        if self.engine.engine_name == "vllm":
+            self.engine.sampler.watch(lambda: self.inbox.put(("lost", None)))
 
     def serve(self) -> None:
         """Listens and computes until SIGTERM or SIGINT; saves and cleans up at the end.
@@ -185,6 +189,8 @@ class Server:
             except queue.Empty:
                 return
             block = False
+            if verb == "lost":  # raises: the engine that samples has died
+                self.engine.sampler.check()
             if connection is None:
                 self.stopping = True
                 return

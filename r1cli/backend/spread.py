@@ -6,6 +6,7 @@ own (randomness.py), so it matters to no sample which rank draws it. Weights are
 
 import queue
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +37,16 @@ class Spread:
 
     def add(self, group: Group) -> None:
         """Queues a group; raises InputError when it can't be sampled."""
-        self.own.check(group)
+        self.own.validate(group)
         self._waiting.append(group)
+
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Calls `lost`, in a thread, when this rank's engine ends by itself; the other ranks watch theirs."""
+        self.own.watch(lost)
+
+    def check(self) -> None:
+        """Raises R1Error when this rank's engine is gone."""
+        self.own.check()
 
     def cancel(self, key: object) -> None:
         """Forgets the groups of that key, queued or active on any rank; no one gets their samples."""

@@ -4,7 +4,11 @@ vLLM mixes `WeightReceiver` into its worker class, hence the prefix on every nam
 and stays silent about what it was not given; this file is the one that counts.
 """
 
+import mmap
+import os
 from collections.abc import Iterable, Iterator
+from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +19,29 @@ COLUMNS = 1 << 12
 
 INTEGERS = {4: torch.int32, 2: torch.int16}
 
+# Where tensors begin in a parcel: what every vector instruction is content with.
+ALIGNMENT = 64
+
 Seal = tuple[str, tuple[int, ...], int]
+
+
+class Parcel(NamedTuple):
+    """Tensors in memory that another process has packed: where it is, and for each its name, dtype, shape and place."""
+
+    path: str
+    entries: tuple[tuple[str, str, tuple[int, ...], int], ...]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yields the tensors, which live in that memory; it stays until the last of them is gone."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            # Ours alone if it is ever written to: torch has no tensors that can't be.
+            memory = mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE)
+        finally:
+            os.close(descriptor)
+        for name, kind, shape, offset in self.entries:
+            dtype = getattr(torch, kind)
+            yield name, torch.frombuffer(memory, dtype=dtype, count=prod(shape), offset=offset).view(shape)
 
 
 def seal(tensor: Tensor) -> Seal:
@@ -37,13 +63,25 @@ class WeightReceiver:
 
     r1_held: int | None = None
 
-    def r1_take(self, tensors: Iterable[tuple[str, Tensor]], expected: dict[str, Seal], version: int) -> None:
-        """Loads the weights in place; afterwards the worker holds `version`, or none when this raised.
+    def r1_take(
+        self, tensors: Iterable[tuple[str, Tensor]] | Parcel, expected: dict[str, Seal], version: int
+    ) -> str | None:
+        """Loads the weights in place; afterwards the worker holds `version`, or none and returns why.
 
-        `expected` has every tensor's seal under its Hugging Face name. Raises ValueError for a tensor that is missing,
-        unexpected, given twice or not the one expected.
+        `expected` has every tensor's seal under its Hugging Face name; a tensor that is missing, unexpected, given
+        twice or not the one expected is refused. Nothing is raised: of several workers vLLM would report the first
+        that fails, and take the answers of the others for those to the next question.
         """
         self.r1_held = None
+        try:
+            self._r1_load(tensors.tensors() if isinstance(tensors, Parcel) else tensors, expected)
+        except Exception as error:
+            return str(error) or type(error).__name__
+        self.r1_held = version
+        return None
+
+    def _r1_load(self, tensors: Iterable[tuple[str, Tensor]], expected: dict[str, Seal]) -> None:
+        """Loads what is as expected; raises ValueError at what is not."""
         seen: dict[str, Seal] = {}
 
         def received() -> Iterator[tuple[str, Tensor]]:
@@ -63,7 +101,6 @@ class WeightReceiver:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ValueError(f"tensor {missing[0]}{more} did not come ({len(seen)} of {len(expected)} did)")
         self.r1_repack_head()
-        self.r1_held = version
 
     def r1_repack_head(self) -> None:
         """Renews the copy of a tied output projection that vLLM's CPU build packs for its matrix products.
@@ -80,3 +117,9 @@ class WeightReceiver:
     def r1_version(self) -> int | None:
         """The version of the weights, None while they are none or half of them."""
         return self.r1_held
+
+    def r1_segments(self) -> list[str]:
+        """Files in /dev/shm that this worker shares with the others (vLLM's CPU build, tensor parallel)."""
+        with open("/proc/self/maps") as maps:
+            paths = {line.split(maxsplit=5)[-1].strip() for line in maps if "/dev/shm/vllm_dist_" in line}
+        return sorted(path for path in paths if os.path.exists(path))

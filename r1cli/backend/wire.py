@@ -59,6 +59,8 @@ class Wire:
                     raise R1Error(f"{self.address.host}: an answer of more than {LARGEST_ANSWER >> 20} MiB")
             if response.length:  # http.client says nothing when it is asked for so many bytes and gets fewer
                 raise http.client.IncompleteRead(bytes(text), response.length)
+            if not (text or response.chunked or "Content-Length" in response.headers):
+                raise http.client.IncompleteRead(b"")  # cut amid the headers, which it takes for their end
             if response.will_close:
                 self.drop()
             return response.status, response.headers, bytes(text)

@@ -204,8 +204,6 @@ class Zero:
                 store[group] = None
         if self.offload:
             optimizer.reset_cpu_buffers()
-            seen = optimizer._offload_accumulated_param_ids if self.stage < 3 else optimizer._offload_boundary_param_ids
-            seen.clear()
 
     def publish(self) -> None:
         """Gives the model the values of the fp32 partitions, after somebody has set these; collective."""

@@ -58,6 +58,8 @@ def eval_(
     slots: options.Slots = None,
     sampler: options.Sampler = None,
     gpu_memory: options.GpuMemory = None,
+    engines: options.Engines = None,
+    tensor_parallel: options.TensorParallel = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -90,6 +92,7 @@ def eval_(
         "--top-p": top_p, "--max-tokens": max_tokens, "--stop": stop, "--template": template, "--items": items,
         "--seed": seed, "--model": model, "--concurrency": concurrency, "--device": device, "--threads": threads,
         "--slots": slots, "--sampler": sampler, "--gpu-memory": gpu_memory,
+        "--engines": engines, "--tensor-parallel": tensor_parallel,
     }  # fmt: skip
     given = [name for name, value in for_sampling.items() if value is not None]
     sampled = not compare and checkpoint is not None and (checkpoint != "-" or bool(prompts))
@@ -118,9 +121,13 @@ def eval_(
                 "questions": questions, "group": samples, "temperature": temperature, "top_p": top_p,
                 "max_tokens": max_tokens, "stop": stop, "seed": seed, "template": template,
             }  # fmt: skip
+            engine = EngineOptions(
+                device, threads, slots, sampler=sampler, gpu_memory=gpu_memory, engines=engines,
+                tensor_parallel=tensor_parallel,
+            )  # fmt: skip
             source = Source(
                 checkpoint,
-                EngineOptions(device, threads, slots, sampler=sampler, gpu_memory=gpu_memory),
+                engine,
                 model,
                 concurrency,
                 prompts or [],

@@ -47,6 +47,8 @@ def sample(
     slots: options.Slots = None,
     sampler: options.Sampler = None,
     gpu_memory: options.GpuMemory = None,
+    engines: options.Engines = None,
+    tensor_parallel: options.TensorParallel = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -103,7 +105,10 @@ def sample(
     progress = ui.Progress()
     with out:
         progress.update("starting")
-        engine = EngineOptions(device, threads, slots, sampler=sampler, gpu_memory=gpu_memory)
+        engine = EngineOptions(
+            device, threads, slots, sampler=sampler, gpu_memory=gpu_memory, engines=engines,
+            tensor_parallel=tensor_parallel,
+        )  # fmt: skip
         backend = open_backend(checkpoint, engine, model=model, concurrency=concurrency)
         try:
             for count, line in enumerate(backend.sample(request, records), 1):

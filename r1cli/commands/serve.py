@@ -19,6 +19,8 @@ def serve(
     sampler: options.Sampler = None,
     gpu_memory: options.GpuMemory = None,
     sleep: options.Sleep = None,
+    engines: options.Engines = None,
+    tensor_parallel: options.TensorParallel = None,
     gpus: options.Gpus = None,
     hostfile: options.Hostfile = None,
     nnodes: options.Nnodes = None,
@@ -73,8 +75,8 @@ def serve(
     if detach + status + stop + plan > 1:
         raise InputError("--detach, --status, --stop and --plan exclude each other")
     engine = EngineOptions(
-        device, threads, slots, gradient_checkpointing, sampler, gpu_memory, sleep, gpus, hostfile, nnodes, node_rank,
-        rendezvous, trainer, zero, offload,
+        device, threads, slots, gradient_checkpointing, sampler, gpu_memory, sleep, engines, tensor_parallel, gpus,
+        hostfile, nnodes, node_rank, rendezvous, trainer, zero, offload,
     )  # fmt: skip
     if (status or stop) and any(value is not None for value in engine):
         raise InputError("--status and --stop take no options of the engine: they were set when it was started")

@@ -117,7 +117,7 @@ def scarce(folder: Path) -> dict[Any, Any]:
 
 
 def refusals(folder: Path) -> dict[Any, Any]:
-    """An update that one rank calls off, then one whose gradient is not finite, then a good one."""
+    """An update that one rank calls off, one whose gradient is not finite, one that ends half-way, then a good one."""
     rollouts, found = load(folder, "rollouts-qwen3"), {}
     for stage, offload in PLACES:
         trainer = DeepSpeedTrainer(folder / "qwen3", ZeroSettings(stage, offload))
@@ -129,12 +129,12 @@ def refusals(folder: Path) -> dict[Any, Any]:
             if dist.get_rank() == 0:
                 raise Cancelled("somebody left")
 
-        for on_update, spoil in ((no, False), (None, True)):
+        for on_update, spoil in ((no, None), (None, spoil_next_backward), (None, fail_next_backward)):
             if spoil:
-                break_next_backward(trainer)
+                spoil(trainer)
             try:
                 grpo_step(trainer, rollouts, CUT, reference=None, stale=False, step=1, on_update=on_update)
-            except (Cancelled, R1Error) as error:
+            except (Cancelled, MemoryError, R1Error) as error:
                 said.append(f"{type(error).__name__}: {error}")
         if trainer.rank == 1:
             trainer.clear()  # what a rank does alone after an error must not wait for the others
@@ -145,13 +145,25 @@ def refusals(folder: Path) -> dict[Any, Any]:
     return found
 
 
-def break_next_backward(trainer: DeepSpeedTrainer) -> None:
+def spoil_next_backward(trainer: DeepSpeedTrainer) -> None:
     """Makes the next gradient of rank 1 not a number, while the loss stays one: only the norm can tell."""
     backward = trainer.backward
 
     def once(loss: torch.Tensor) -> None:
         trainer.backward = backward
         backward(loss + (0 * loss).sqrt() if trainer.rank == 1 else loss)
+
+    trainer.backward = once
+
+
+def fail_next_backward(trainer: DeepSpeedTrainer) -> None:
+    """Raises after the first micro-batch of a gradient, on all ranks alike."""
+    backward = trainer.backward
+
+    def once(loss: torch.Tensor) -> None:
+        trainer.backward = backward
+        backward(loss)
+        raise MemoryError("no more")
 
     trainer.backward = once
 
@@ -219,13 +231,13 @@ def low_precision(folder: Path) -> dict[Any, Any]:
         trainer = DeepSpeedTrainer(folder / "qwen2", ZeroSettings(stage, offload), dtype=torch.bfloat16)
         start = weights(trainer)
         score = trainer.score([(r.prompt_ids, r.completion_ids, r.temperature) for r in rollouts])
-        grads = gradient(trainer, rollouts, CUT)
+        grads, again = (gradient(trainer, rollouts, CUT) for _ in range(2))
         for step in range(3):
             grpo_step(trainer, rollouts, tiny, reference=None, stale=False, step=step)
         computed = {parameter.dtype for parameter in trainer.parameters.values()}
         narrow = {name: value.clone() for name, value in trainer.weights(torch.bfloat16)}
         end = {"start": start, "end": weights(trainer), "narrow": narrow, "dtypes": computed}
-        found[stage, offload] = {"score": score, "gradient": grads, **end}
+        found[stage, offload] = {"score": score, "gradient": grads, "again": again, **end}
     return found
 
 

@@ -2,16 +2,18 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import run_r1
-from ranked import SETTINGS, TWO, all_gone, alone, end, everything, freeze, ids, kill, serve, socket_of
+from ranked import SETTINGS, TWO, all_gone, alone, end, everything, freeze, ids, kill, serve, socket_of, unread
 from residents import batch, fingerprint, judge, one_line, records, start_r1, status, step_of, wait_for
 from safetensors.torch import load_file
 
 ODD = ("--questions", "5", "--group", "6")  # neither groups nor samples divide by two or three
 ASKED = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
+EVAL = ("-k", "4", "--questions", "9")
 KEYS = ("loss", "grad_norm", "reward", "kl", "entropy", "ratio_max", "tokens", "zero_variance")
 
 
@@ -31,6 +33,12 @@ def iterate(run: Path) -> tuple[list[dict], dict]:
     sampled = run_r1("sample", run, *ODD, check=0).stdout
     (metrics,) = records(run_r1("grpo-step", *ASKED, stdin=judge(sampled), check=0).stdout)
     return records(sampled), metrics
+
+
+def answers(run: Path) -> dict[tuple, str]:
+    """What an evaluation has sampled, by question and place in its group."""
+    items = records((run / "items.jsonl").read_bytes())
+    return {(each["id"], each["group"]["index"]): each["completion"] for each in items}
 
 
 def same(run: Path, other: Path) -> None:
@@ -75,11 +83,22 @@ def test_ranks_do_what_one_process_does(pair):
     client.wait()
     wait_for(lambda: not status(run)["sampling"], pause=0.02)
     os.kill(ranks[1], signal.SIGCONT)
-    (summary,) = records(run_r1("eval", run, "-k", "2", "--questions", "9", check=0).stdout)
-    assert summary["samples"] == 18
 
-    run_r1("grpo-step", "--save-every", "9", *ASKED, stdin=batch(run, *ODD), check=0)
+    # An evaluation that is under way while the weights move ends with those it began with, on every rank.
+    judged = batch(run, *ODD)
+    freeze(ranks[1])
+    client = start_r1("eval", run, *EVAL, "--items", run / "items.jsonl")
+    wait_for(lambda: status(run)["sampling"], pause=0.02)
+    before = unread(ranks[1])
+    trainer = start_r1("grpo-step", "--save-every", "9", *ASKED, stdin=subprocess.PIPE)
+    trainer.stdin.write(judged)
+    trainer.stdin.close()
+    wait_for(lambda: unread(ranks[1]) > before + len(judged) // 4, pause=0.05)  # the update has been called
+    os.kill(ranks[1], signal.SIGCONT)
+    assert trainer.wait(60) == 0 and client.wait(60) == 0
     assert (step_of(run), status(run)["unsaved"]) == (3, 1)
+    run_r1("eval", other, *EVAL, "--items", other / "items.jsonl", check=0)
+    assert answers(run) == answers(other) and len(answers(run)) == 36
     alone(other, questions=5, group=6)
     assert b"stands at step-000004" in run_r1("serve", run, "--stop", check=0).stderr
     all_gone(run)

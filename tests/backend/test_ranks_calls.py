@@ -128,7 +128,7 @@ class Own:
     def __init__(self):
         self.queue = deque()
 
-    def check(self, group):
+    def validate(self, group):
         if not group.prompt_ids:
             raise InputError("no tokens")
 

@@ -22,7 +22,7 @@ def test_what_passes_is_tried_again(quick):
     """429, 5xx, cut and missing answers: each sample arrives exactly once all the same."""
     hurdles = [
         error(429, "slow down", Retry_After="0"), error(500, "oops"), error(503, "busy"),
-        chat("cut")._replace(cut=5), chat("none")._replace(cut=0),
+        chat("cut")._replace(cut=5), chat("none")._replace(cut=0), chat("head")._replace(cut=-1),
     ]  # fmt: skip
     make, prompts = quick
     for reply in hurdles:

@@ -30,6 +30,15 @@ def test_options_of_a_gpu_are_refused_on_a_cpu(run, r1, option):
     assert b"is about a GPU's memory" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--engines", "--tensor-parallel"])
+@pytest.mark.parametrize("command", [["sample", "--questions", "1"], ["eval"], ["serve"]])
+def test_options_of_vllm_are_refused_with_torch(run, r1, command, option):
+    """The torch sampler is one engine on one device: asking it for more is an error, and so is one."""
+    done = r1(command[0], run, *command[1:], "--sampler", "torch", "--device", "cpu", option, "1")
+    assert done.returncode == 2 and done.stdout == b"" and done.stderr.count(b"\n") == 1
+    assert f"{option} is an option of --sampler vllm, and the sampler is torch".encode() in done.stderr
+
+
 @without_gpu
 def test_auto_is_torch_on_a_cpu_and_says_so_with_v(run, r1):
     """Picked by itself, said once, and only to those who ask for more."""

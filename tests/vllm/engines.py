@@ -6,19 +6,13 @@ from typing import Any
 
 import models
 import torch
+from fidelity import SIZES
 
 from r1cli.backend.checkpoint import load_model
 from r1cli.backend.model import Transformer
 from r1cli.backend.sampler_vllm import VllmSampler
 from r1cli.backend.sampling import Group, Sample
 from r1cli.backend.tokenizer import Tokenizer
-
-# vLLM's attention on a CPU knows heads of 32 dimensions and more.
-SIZES = {
-    "qwen2": {"hidden_size": 96, "tie_word_embeddings": True},
-    "qwen3": {"head_dim": 32},
-    "llama": {"hidden_size": 192},
-}
 
 
 @dataclass
@@ -58,10 +52,10 @@ class Bench:
                 theirs[name].copy_(parameter)
 
 
-def build(folder: Path, kind: str, *, slots: int = 32) -> Bench:
-    """A random checkpoint; its engine starts with the first sample."""
+def build(folder: Path, kind: str, *, slots: int = 32, **options: Any) -> Bench:
+    """A random checkpoint and a sampler with these options; its engine starts with the first sample."""
     # Tied random matrices scaled up see little but the token itself.
     oracle = models.write_checkpoint(folder, kind, scale=1.5 if kind == "qwen2" else 3.0, **SIZES[kind])
     model = load_model(folder, dtype=torch.float32, device="cpu")
     tokenizer = Tokenizer.load(folder)
-    return Bench(oracle, model, tokenizer, VllmSampler(model, tokenizer, folder, slots=slots))
+    return Bench(oracle, model, tokenizer, VllmSampler(model, tokenizer, folder, slots=slots, **options))

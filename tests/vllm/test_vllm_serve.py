@@ -1,12 +1,16 @@
 """The whole pipe with --sampler vllm: real processes on the shipped base."""
 
 import json
+import os
+import resource
+import signal
+from pathlib import Path
 
 import pytest
 from conftest import run_r1, shell
-from residents import batch, judge, kill_backend, one_line, records, status, step_of
+from residents import batch, ended, home, judge, kill_backend, one_line, records, status, step_of, wait_for
 
-from r1cli.backend import vllm_engine
+from r1cli.backend import vllm_weights
 from r1cli.backend.base import EngineOptions
 from r1cli.backend.engine import Engine, EngineLost
 from r1cli.records import collect
@@ -71,7 +75,7 @@ def test_a_stale_engine_ends_the_backend_and_not_the_run(run, monkeypatch):
         rewarded = batch(run, "--questions", "2").splitlines(keepends=True)
         lines = [(line, f"stdin:{number}") for number, line in enumerate(rewarded, 1)]
         with monkeypatch.context() as patch:
-            patch.setattr(vllm_engine, "_tensors", lambda model: iter(list(model.named_parameters())[1:]))
+            patch.setattr(vllm_weights, "_tensors", lambda model: iter(list(model.named_parameters())[1:]))
             with pytest.raises(EngineLost, match=r"embed_tokens\.weight did not come") as caught:
                 engine.grpo_step(collect(lines, parse), {})
         assert "\n" not in str(caught.value)
@@ -80,3 +84,54 @@ def test_a_stale_engine_ends_the_backend_and_not_the_run(run, monkeypatch):
     assert step_of(run) == 0 and not (run / "metrics.jsonl").exists()
     run_r1("grpo-step", stdin=b"".join(rewarded), check=0)
     assert step_of(run) == 1
+
+
+def engine_processes(run):
+    """The processes of a backend's engines."""
+    children = Path(f"/proc/{home(run)['pid']}/task").glob("*/children")
+    return [int(pid) for file in children for pid in file.read_text().split()]
+
+
+def test_lost_engines_end_the_backend_and_not_the_run(run):
+    """Two engines train as one does. One that is killed while nobody asks ends the backend at once; one that runs out
+    of memory ends it when it samples; each time with one line, no process left, and the run where it was.
+    """
+    serve = ("serve", run, "--sampler", "vllm", "--engines", "2", "--detach")
+    try:
+        run_r1(*serve, check=0)
+        rewarded = batch(run)
+        (update,) = records(run_r1("grpo-step", stdin=rewarded, check=0).stdout)
+        assert (update["step"], update["logprob_gap_sync"] < CLOSE, update["logprob_gap_max"] < CLOSE) == (
+            1,
+            True,
+            True,
+        )
+        engines, backend = engine_processes(run), home(run)["pid"]
+        assert len(engines) == 2
+        os.kill(engines[0], signal.SIGKILL)
+        wait_for(lambda: not (run / "serve.json").exists(), 30)
+        wait_for(lambda: all(map(ended, [*engines, backend])), 30, pause=0.01)
+        last = (run / "serve.log").read_text().splitlines()[-1]
+        assert last.startswith("r1 serve: vLLM's engine ") and "was killed by SIGKILL" in last
+
+        run_r1(*serve, check=0)
+        assert status(run)["step"] == 1
+        engines, backend = engine_processes(run), home(run)["pid"]
+        for engine in engines:
+            size = int(Path(f"/proc/{engine}/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.prlimit(engine, resource.RLIMIT_AS, (size, size))
+        said = one_line(run_r1("sample", run, "--questions", "16", check=1))
+        assert "vLLM failed: " in said  # oneDNN, torch and malloc have each their own words for it
+        wait_for(lambda: all(map(ended, [*engines, backend])), 60, pause=0.01)
+        assert step_of(run) == 1
+        assert "vLLM failed: " in (run / "serve.log").read_text().splitlines()[-1]
+        (after,) = records(run_r1("grpo-step", stdin=batch(run), check=0).stdout)
+        assert after["step"] == 2
+    finally:
+        run_r1("serve", run, "--stop")
+
+
+def test_devices_that_do_not_share_the_heads_are_refused(run):
+    """Before anything is started, in the words of the options."""
+    said = one_line(run_r1("sample", run, "--sampler", "vllm", "--tensor-parallel", "2", "--questions", "1", check=2))
+    assert "--tensor-parallel 2 does not divide the model's 3 attention heads" in said

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sampling_work import groups, run
 
-from r1cli.backend import vllm_engine
+from r1cli.backend import vllm_weights
 from r1cli.backend.vllm_worker import WeightReceiver, seal
 from r1cli.errors import R1Error
 
@@ -45,7 +45,7 @@ def test_weights_that_changed_are_pushed_without_being_asked(bench):
     work = groups(3, 2)
     run(bench.sampler, work)
     bench.update(seed=2)
-    assert not bench.sampler.engine.holds(bench.model)
+    assert not bench.sampler.weights.held_of(bench.model)
     assert bench.worst(work, run(bench.sampler, work)) < 1e-4
 
 
@@ -53,20 +53,20 @@ def test_weights_that_changed_are_pushed_without_being_asked(bench):
 
 
 def drop_one(monkeypatch):
-    sent = vllm_engine._tensors
+    sent = vllm_weights._tensors
     monkeypatch.setattr(
-        vllm_engine, "_tensors", lambda model: (pair for pair in sent(model) if "layers.1.mlp.down" not in pair[0])
+        vllm_weights, "_tensors", lambda model: (pair for pair in sent(model) if "layers.1.mlp.down" not in pair[0])
     )
 
 
 def change_one(monkeypatch):
-    sent = vllm_engine._tensors
+    sent = vllm_weights._tensors
 
     def changed(model):
         for name, tensor in sent(model):
             yield name, tensor.flip(0) if "layers.0.self_attn.o_proj" in name else tensor
 
-    monkeypatch.setattr(vllm_engine, "_tensors", changed)
+    monkeypatch.setattr(vllm_weights, "_tensors", changed)
 
 
 def stale_head(monkeypatch):
@@ -97,7 +97,7 @@ def no_count(monkeypatch):
 
 
 def no_check(monkeypatch):
-    monkeypatch.setattr(vllm_engine, "GAP_LIMITS", {torch.float32: float("inf")})
+    monkeypatch.setattr(vllm_weights, "GAP_LIMITS", {torch.float32: float("inf")})
 
 
 FAULTS = {
@@ -166,7 +166,7 @@ def test_the_engine_has_a_copy_of_its_own(tied):
     with torch.no_grad():
         for parameter in tied.model.parameters():
             parameter.data.mul_(0.0)
-    tied.sampler.engine._held = vllm_engine._stamp(tied.model)
+    tied.sampler.weights.held = vllm_weights.stamp(tied.model)
     again = run(tied.sampler, work)
     with torch.no_grad():
         for parameter, value in zip(tied.model.parameters(), kept, strict=True):
