@@ -147,7 +147,7 @@ class Launch:
                     if not self._hand_on():
                         break
             for tied in self.ranks:
-                tied.died = "gone" in tied.said and not tied.said.keys() & {"end", "error"}
+                tied.died = "gone" in tied.said and not tied.said.keys() & {"end", "error", "stopped"}
         finally:
             # What is left of it has nobody to serve; the ranks, tied to this process, end in any case.
             with suppress(ProcessLookupError, PermissionError):
@@ -208,7 +208,8 @@ class Launch:
         ranks = sorted(self.ranks, key=lambda tied: tied.rank)
         if ranks and "end" in ranks[0].said:
             return
-        if self.stopping and not any("joined" in tied.said for tied in ranks):
+        ready = ranks and all("joined" in tied.said and "stopped" not in tied.said for tied in ranks)
+        if self.stopping and not ready:
             ui.say("stopped before the backend was ready")
             return
         # Rank 0 knows best; then one that died without a word, of whose end the words of others only tell the effect.

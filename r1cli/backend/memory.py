@@ -250,15 +250,15 @@ def _head(shape: Shape, setup: Setup) -> float:
 
 
 def _step(shape: Shape, setup: Setup) -> Part:
-    """What the update itself needs: AdamW's denominator for the largest tensor; under ZeRO for a rank's whole part,
-    with the gradient in one piece besides.
+    """What the update itself needs: AdamW's denominator for the largest tensor; under ZeRO a rank's gradient in one
+    piece.
     """
     if setup.zero is None:
         largest = shape.head
         if setup.lora:
             largest = setup.lora * max(shape.hidden, shape.intermediate, shape.queries)
         return Part("optimizer's work", 0.0, 0.0, 4 * largest)
-    work = 8 * shape.parameters / setup.gpus
+    work = 4 * shape.parameters / setup.gpus
     away = setup.offload != "none"
     return Part("optimizer's work", 0.0, 0.0, 0.0 if away else work, work if away else 0.0)
 
@@ -266,17 +266,18 @@ def _step(shape: Shape, setup: Setup) -> Part:
 def _communication(shape: Shape, setup: Setup) -> list[Part]:
     """Buckets of gradients on their way to other ranks, and at stage 3 the weights that are gathered at a time.
 
-    A bucket is taken whole on a GPU: one at stage 1, two where they are sent while the next one fills, and an fp32
-    copy of the one that is sent. On a CPU what is not written to takes nothing: at stages 1 and 2 buckets fill as
-    activations go, and add nothing to the peak; stage 3 keeps its own.
+    Stage 1 sends after the last backward pass, stages 2 and 3 whenever a bucket is full; what comes back at stage 3 is
+    a rank's part of it. Stage 3 keeps its bucket. A GPU takes all buckets whole and at once, two where one is sent
+    while the next fills, with an fp32 copy of the one that is sent; on a CPU a bucket that is never full before the
+    activations are gone adds nothing to the peak.
     """
     if setup.zero is None:
         return []
-    width = _widths(setup)[0]
+    width, phi = _widths(setup)[0], shape.parameters
+    gathered = min(LIVE, phi) * width if setup.zero == 3 else 0
     if setup.narrow:
         buckets = BUCKET * (width * (1 if setup.zero == 1 else 2) + 4)
-    else:
-        buckets = 4 * min(BUCKET, shape.parameters) if setup.zero == 3 else 0
-    gathered = min(LIVE, shape.parameters) * width if setup.zero == 3 else 0
-    left = buckets if setup.zero == 3 else BUCKET * width if setup.narrow else 0
-    return [Part("communication", 0.0, buckets + gathered, left)]
+        return [Part("communication", 0.0, buckets + gathered, BUCKET * width)]
+    bucket = 4 * min(BUCKET, phi)
+    sent = {1: 0.0, 2: bucket if phi > BUCKET else 0.0, 3: bucket + bucket / setup.gpus}[setup.zero]
+    return [Part("communication", 0.0, sent + gathered, bucket if setup.zero == 3 else 0.0)]

@@ -217,15 +217,14 @@ class Transformer(nn.Module):
         """The output projection [V, C], which is the embedding when the two are tied."""
         return self.model.embed_tokens.weight if self.config.tied else self.lm_head.weight
 
-    def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and signed sine for positions [N], each [N, 1, head_dim] in the model's dtype."""
+    def rotation(self, positions: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """Cosine and signed sine for positions [N], each [N, 1, head_dim], in the model's dtype unless said."""
         if self.frequencies.device != positions.device:
             self.frequencies = self.frequencies.to(positions.device)
         angles = positions.float()[:, None] * self.frequencies
         sin = angles.sin()
         cos, sin = angles.cos(), torch.cat((-sin, sin), -1)
-        # Not the head's: to look at a weight that is spread over ranks is to gather it.
-        dtype = self.model.norm.weight.dtype
+        dtype = dtype or self.model.norm.weight.dtype
         return torch.cat((cos, cos), -1)[:, None].to(dtype), sin[:, None].to(dtype)
 
     def hidden(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
@@ -234,9 +233,10 @@ class Transformer(nn.Module):
         `attend(layer, q [N, Hq, D], k [N, Hkv, D], v [N, Hkv, D])` returns the mixed values [N, Hq, D]; q and k come
         rotated.
         """
-        rotation = self.rotation(positions)
         embedding = self.model.embed_tokens
         x = Lookup.apply(tokens, embedding.weight) if self.direct_gradients else embedding(tokens)
+        # Of no weight: ZeRO 3 takes one that is looked at outside of its module for a weight of another.
+        rotation = self.rotation(positions, x.dtype)
         for index, layer in enumerate(self.model.layers):
             if self.checkpoint_layers and torch.is_grad_enabled():
                 x = checkpoint(layer, x, rotation, index, attend, use_reentrant=False)

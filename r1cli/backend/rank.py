@@ -38,9 +38,15 @@ class Ending:
         os._exit(code)
 
     def at_once(self, *_: object) -> None:
-        """As a signal's handler, while there is nothing to save; it may come in the middle of an end."""
+        """As a signal's handler, while there is nothing to save; it may come in the middle of an end.
+
+        That is no good end: the launcher sends the signal, too, when another rank has failed.
+        """
         if not self._once.locked():
-            self()
+            self._once.acquire()
+            if self.rope is not None:
+                self.rope.say({"stopped": True})
+            os._exit(1)
 
 
 def main() -> NoReturn:
