@@ -268,8 +268,8 @@ def _communication(shape: Shape, setup: Setup) -> list[Part]:
 
     Stage 1 sends after the last backward pass, stages 2 and 3 whenever a bucket is full; what comes back at stage 3 is
     a rank's part of it. Stage 3 keeps its bucket. A GPU takes all buckets whole and at once, two where one is sent
-    while the next fills, with an fp32 copy of the one that is sent; on a CPU a bucket that is never full before the
-    activations are gone adds nothing to the peak of stage 2.
+    while the next fills, with an fp32 copy of the one that is sent; on a CPU those of stage 1 come after the peak, and
+    stage 2 touches the second one only in models that fill the first.
     """
     if setup.zero is None:
         return []
@@ -279,5 +279,5 @@ def _communication(shape: Shape, setup: Setup) -> list[Part]:
         buckets = BUCKET * (width * (1 if setup.zero == 1 else 2) + 4)
         return [Part("communication", 0.0, buckets + gathered, BUCKET * width)]
     bucket = 4 * min(BUCKET, phi)
-    sent = {1: 0.0, 2: bucket * min(2, phi // BUCKET), 3: bucket + bucket / setup.gpus}[setup.zero]
+    sent = {1: 0.0, 2: bucket * max(1, min(2, phi // BUCKET)), 3: bucket + bucket / setup.gpus}[setup.zero]
     return [Part("communication", 0.0, sent + gathered, bucket if setup.zero == 3 else 0.0)]
