@@ -100,7 +100,6 @@ class _Tied:
         self.rank = -1
         self.text = b""
         self.said: dict[str, Any] = {}
-        self.died = False  # by itself, and without a word
 
 
 class Launch:
@@ -109,7 +108,7 @@ class Launch:
     def __init__(self, run: Run, options: EngineOptions, layout: Layout, joined: Callable[[], None]):
         self.run, self.layout, self.joined = run, layout, joined
         self.ranks: list[_Tied] = []
-        self.left = 0  # ranks that have ended
+        self.gone: list[_Tied] = []  # those that have ended, in that order
         self.stopping = False
         self.selector = selectors.DefaultSelector()
         name = f"r1-{secrets.token_hex(16)}"
@@ -140,23 +139,30 @@ class Launch:
         told = False
         try:
             while launcher.poll() is None and not self._over():
-                for key, _ in self.selector.select(LOOK_SECONDS):
-                    self._accept() if key.data is None else self._read(key)
+                self._look(LOOK_SECONDS)
                 if self.stopping and not told:
                     told = True
                     if not self._hand_on():
                         break
-            for tied in self.ranks:
-                tied.died = "gone" in tied.said and not tied.said.keys() & {"end", "error", "stopped"}
+            while self._look(0):
+                pass
         finally:
+            own = len(self.gone)  # ends that are not this process's work
             # What is left of it has nobody to serve; the ranks, tied to this process, end in any case.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(launcher.pid, signal.SIGKILL)
             launcher.wait()
-        for key in list(self.selector.get_map().values()):
-            if key.data is not None:
-                self._read(key)
+        while self._look(0):
+            pass
+        del self.gone[own:]
         self._judge(launcher.returncode)
+
+    def _look(self, seconds: float) -> bool:
+        """Takes in what ranks say, waiting for so long; whether there was anything."""
+        found = self.selector.select(seconds)
+        for key, _ in found:
+            self._accept() if key.data is None else self._read(key)
+        return bool(found)
 
     def _ask_to_stop(self, *_: object) -> None:
         self.stopping = True
@@ -171,7 +177,7 @@ class Launch:
         return True
 
     def _over(self) -> bool:
-        return 0 < len(self.ranks) == self.left or any(tied.rank == 0 and tied.said.get("gone") for tied in self.ranks)
+        return 0 < len(self.ranks) == len(self.gone) or any(tied.rank == 0 for tied in self.gone)
 
     def _accept(self) -> None:
         connection, _ = self.listener.accept()
@@ -198,8 +204,7 @@ class Launch:
             if "joined" in message and sum("joined" in each.said for each in self.ranks) == expected:
                 self.joined()
         if not data:
-            tied.said["gone"] = True
-            self.left += 1
+            self.gone.append(tied)
             self.selector.unregister(connection)
             connection.close()
 
@@ -212,15 +217,13 @@ class Launch:
         if self.stopping and not ready:
             ui.say("stopped before the backend was ready")
             return
-        # Rank 0 knows best; then one that died without a word, of whose end the words of others only tell the effect.
-        silent = [tied for tied in ranks if tied.died]
-        speaking = [tied for tied in ranks if "error" in tied.said]
-        if silent and not (speaking and speaking[0].rank == 0):
-            log, stands = log_path(self.run.path, silent[0].rank), self.run.latest().name
-            raise R1Error(f"rank {silent[0].rank} died; see {log}; {self.run.path} stands at {stands}")
-        if speaking:
-            said = speaking[0].said
-            raise (InputError if said["code"] == 2 else R1Error)(said["error"])
+        # Rank 0 knows best; then the one that ended first, for the ends of others, and their words, are its effect.
+        first = ranks[:1] if ranks and ranks[0].rank == 0 and "error" in ranks[0].said else self.gone[:1]
+        for tied in first:
+            if "error" in tied.said:
+                raise (InputError if tied.said["code"] == 2 else R1Error)(tied.said["error"])
+            log, stands = log_path(self.run.path, tied.rank), self.run.latest().name
+            raise R1Error(f"rank {tied.rank} died; see {log}; {self.run.path} stands at {stands}")
         node = self.layout.node
         log = self.run.path / (f"serve-node{node}.log" if node else "serve.log")
         when = ", and with it the backend" if ranks else " before a rank had started"

@@ -66,8 +66,8 @@ def plan(options: EngineOptions, *, lora: bool = False) -> Layout | None:
 def launcher_command(layout: Layout) -> list[str]:
     """DeepSpeed's command line for this machine, or for all that a hostfile names; the module and its word follow."""
     where = [f"--master_addr={layout.host}", f"--master_port={layout.port}"]
-    # The module needs no --local_rank: it reads the environment.
-    how = ["--module", "--no_local_rank", f"--log_level={'info' if ui.verbose() else 'error'}"]
+    # The module needs no --local_rank: it reads the environment. What goes wrong is said by the ranks themselves.
+    how = ["--module", "--no_local_rank", f"--log_level={'info' if ui.verbose() else 'critical'}"]
     if layout.hostfile is not None:
         return [sys.executable, "-u", "-m", "deepspeed.launcher.runner", f"--hostfile={layout.hostfile}", *where, *how]
     world = base64.urlsafe_b64encode(json.dumps(layout.nodes).encode()).decode()

@@ -24,8 +24,8 @@ from r1cli.runs import Run
 class Ending:
     """How this process ends, once; from whichever thread comes first."""
 
-    def __init__(self, rope: Rope | None):
-        self.rope = rope
+    def __init__(self) -> None:
+        self.rope: Rope | None = None
         self._once = threading.Lock()
 
     def __call__(self, error: BaseException | None = None) -> NoReturn:
@@ -55,9 +55,10 @@ def main() -> NoReturn:
     ui.setup("serve", verbose=payload["verbose"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it comes to the process in the foreground, which says stop
     rank = int(os.environ["RANK"])
-    rope = Rope.tie(payload, rank)
-    end = Ending(rope)
-    signal.signal(signal.SIGTERM, end.at_once)
+    end = Ending()
+    if not rank:  # another one waits for rank 0 in calls that no handler interrupts: the signal just ends it
+        signal.signal(signal.SIGTERM, end.at_once)
+    rope = end.rope = Rope.tie(payload, rank)
     if rope is not None:
         rope.watch(partial(os._exit, 1))
     try:
