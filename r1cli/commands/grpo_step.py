@@ -82,7 +82,7 @@ def grpo_step(
     ] = None,
     micro_tokens: Annotated[
         int | None,
-        Option(metavar="N", help="Tokens computed at once (GPU 16384, CPU 1024); changes memory, not the gradient."),
+        Option(metavar="N", help="Tokens computed at once (GPU 16384, CPU 2304); changes memory, not the gradient."),
     ] = None,
     shuffle_seed: Annotated[int | None, Option(metavar="N", help="Seed of the split into minibatches.")] = None,
     max_staleness: Annotated[int, Option(metavar="N", min=0, help="Accept rollouts up to N iterations old.")] = 0,

@@ -66,7 +66,7 @@ def sft(
     shuffle_seed: Annotated[int | None, Option(metavar="N", help="Seed of the order of the examples.")] = None,
     micro_tokens: Annotated[
         int | None,
-        Option(metavar="N", help="Tokens computed at once (GPU 16384, CPU 1024); changes memory, not the gradient."),
+        Option(metavar="N", help="Tokens computed at once (GPU 16384, CPU 2304); changes memory, not the gradient."),
     ] = None,
     retokenize: Annotated[
         bool, Option("--retokenize", help="Tokenise the text of completions whose ids are of another tokenizer.")
