@@ -131,6 +131,7 @@ class Reference(nn.Module):
     def __init__(self, trainer: LoraTrainer, names: list[str]):
         super().__init__()
         self.trainer, self.names = trainer, names
+        self.direct_gradients = False  # as of any model that has none
 
     @property
     def head_weight(self) -> Tensor:

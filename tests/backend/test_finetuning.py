@@ -149,7 +149,7 @@ def test_closing_in_the_middle_saves_what_was_reached(run):
     request = {"settings": {"batch": 4, "epochs": 1}, "save_every": 100}
     with opened.lock():
         engine = Engine(opened.latest(), opened, EngineOptions(), print)
-        data = read_data(opened, engine.tokenizer, engine.model.config, request, lines(sums(20)), None, print)
+        data = read_data(opened, engine.tokenizer, engine.config, request, lines(sums(20)), None, print)
         updates = train(engine, data, request)
         next(updates)
         next(updates)
