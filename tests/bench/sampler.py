@@ -21,29 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from checkpoints import SIZES
 from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
 from r1cli.backend.model import ModelConfig, Transformer
 from r1cli.backend.sampler_torch import Group, SamplingParams, TorchSampler
 
-SIZES = {
-    "3M": {
-        "vocab_size": 320,
-        "hidden_size": 256,
-        "intermediate_size": 704,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 2,
-    },
-    "113M": {
-        "vocab_size": 49152,
-        "hidden_size": 768,
-        "intermediate_size": 2048,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 4,
-    },
-}
 # Questions of a batch, small enough at the larger size for a run of some minutes.
 QUESTIONS = {"3M": 16, "113M": 4}
 SIDES = ("ours", "hugging_face")

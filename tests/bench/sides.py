@@ -19,6 +19,23 @@ from typing import Any
 
 Spec = dict[str, Any]
 
+# What every GRPOConfig here says: fp32 on a CPU, the KL on, nothing saved.
+TRL_CONFIG = {
+    "use_cpu": True,
+    "bf16": False,
+    "max_steps": 1000,
+    "lr_scheduler_type": "constant",
+    "beta": 0.001,
+    "use_bias_correction_kl": False,
+    "loss_type": "grpo",
+    "weight_decay": 0.0,
+    "logging_steps": 1,
+    "report_to": "none",
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    "dataloader_pin_memory": False,
+}
+
 
 class Side:
     """A program of this directory, started as `python PROGRAM --side NAME SPEC`."""

@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sides import Side, Spec, Turns, in_turn, load_average, say
+from sides import TRL_CONFIG, Side, Spec, Turns, in_turn, load_average, say
 from sides import summary as times_of
 
 QUESTIONS = {"3M": 8, "113M": 2}
@@ -120,25 +120,13 @@ def play_trl(spec: Spec) -> None:
     tokenizer.pad_token = tokenizer.eos_token
     config = GRPOConfig(
         output_dir=spec["folder"] + "/trl",
-        use_cpu=True,
-        bf16=False,
         gradient_checkpointing=False,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=rows // micro,
         num_generations=spec["group"],
         max_completion_length=spec["tokens"],
-        max_steps=1000,
         learning_rate=LEARNING_RATE,
-        lr_scheduler_type="constant",
-        beta=0.001,
-        use_bias_correction_kl=False,
-        loss_type="grpo",
-        weight_decay=0.0,
-        logging_steps=1,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
+        **TRL_CONFIG,
     )
     trainer = GRPOTrainer(
         model=Qwen2ForCausalLM.from_pretrained(spec["folder"], dtype=torch.float32),

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sides import Side, Spec, Turns, in_turn, load_average, say, summary
+from sides import TRL_CONFIG, Side, Spec, Turns, in_turn, load_average, say, summary
 
 LEARNING_RATE = 1e-6
 GROUPS = {"3M": 8, "113M": 2}
@@ -117,28 +117,16 @@ def play_trl(spec: Spec) -> None:
     tokenizer.pad_token = tokenizer.eos_token
     config = GRPOConfig(
         output_dir=spec["folder"] + "/trl",
-        use_cpu=True,
-        bf16=False,
         gradient_checkpointing=checkpointing,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=len(rows) // micro,
         num_generations=spec["group"],
         max_completion_length=spec["tokens"],
-        max_steps=1000,
         learning_rate=LEARNING_RATE,
-        lr_scheduler_type="constant",
-        beta=0.001,
-        use_bias_correction_kl=False,
         epsilon=0.2,
-        loss_type="grpo",
         max_grad_norm=1.0,
-        weight_decay=0.0,
         shuffle_dataset=False,
-        logging_steps=1,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
+        **TRL_CONFIG,
     )
     model = Qwen2ForCausalLM.from_pretrained(spec["folder"], dtype=torch.float32)
     trainer = Given(
