@@ -37,10 +37,16 @@ def test_the_pipe_works(elsewhere, tmp_path):
     assert not (run / "serve.json").exists()
 
 
-def test_graders_have_their_processes(elsewhere):
-    """math-verify runs in killable processes there too."""
-    done = elsewhere("reward", "--accuracy", stdin=json.dumps(BY_ALGEBRA).encode(), check=0)
-    assert json.loads(done.stdout)["reward_info"]["accuracy"]["reason"] == "symbolic"
+def test_judges_have_their_processes(elsewhere, tmp_path):
+    """math-verify and functions of users run in processes there too, and one that dies is noticed."""
+    (tmp_path / "mine.py").write_text("import os\ndef score(row):\n    os._exit(3)\n")
+    done = elsewhere(
+        "reward", "--accuracy", "--python", tmp_path / "mine.py:score", "--on-error", "null",
+        stdin=json.dumps(BY_ALGEBRA).encode(), check=0,
+    )  # fmt: skip
+    told = json.loads(done.stdout)["reward_info"]
+    assert told["accuracy"]["reason"] == "symbolic"
+    assert told["score"]["error"] == "the worker ended with exit code 3"
 
 
 def test_what_is_for_linux_says_so(elsewhere, run):
