@@ -12,8 +12,8 @@ from r1cli.algorithms.settings import CHOICES, GrpoSettings
 from r1cli.algorithms.sft_settings import SFT_CHOICES, SftSettings
 from r1cli.app import COMMANDS, find
 from r1cli.backend.adapters import TARGETS
-from r1cli.prompts.sources import TASKS
 from r1cli.commands.reward import built_in
+from r1cli.prompts.sources import TASKS
 from r1cli.rewards import JUDGES, function_of
 from r1cli.rewards.verdict import SHAPES
 
