@@ -146,7 +146,9 @@ def play_trl(spec: Spec) -> None:
 def compare(size: str, case: str, args: argparse.Namespace, folder: Path, vocabulary: int) -> Spec:
     """Both sides at one size and kind of lengths."""
     count = args.questions or QUESTIONS[size]
-    prompts = [f"The quick brown fox jumps {12 + i} + {30 + i} times, over" for i in range(count)]
+    # Byte by byte these are tokens: the tokenizer of the random checkpoints merges nothing.
+    prompts = [f"The quick brown fox jumps {12 + i} + {30 + i} times, over " for i in range(count)]
+    prompts = [(text * (1 + args.prompt // len(text)))[: args.prompt] for text in prompts]
     spec = {"folder": str(folder), "case": case, "prompts": prompts, "vocabulary": vocabulary}
     spec |= {name: getattr(args, name) for name in ("group", "tokens", "threads")}
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends(spec)}))
@@ -189,6 +191,7 @@ def main() -> None:
     parser.add_argument("--trl", nargs="+", choices=list(ROWS), default=list(ROWS), help="TRL's micro-batches to try")
     parser.add_argument("--questions", type=int, help=f"questions of an iteration (default {QUESTIONS})")
     parser.add_argument("--group", type=int, default=16, help="answers of a question")
+    parser.add_argument("--prompt", type=int, default=45, help="tokens of a prompt")
     parser.add_argument("--tokens", type=int, default=128, help="most tokens of an answer")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
