@@ -24,6 +24,12 @@ def _count(help_: str) -> Option:
     return Option(metavar="N", help=help_)
 
 
+HEADINGS = {
+    "out": "Run", "epochs": "Update", "validation": "Validation", "weight_decay": "Optimizer and schedule",
+    "shuffle_seed": "Order and tokens of the examples", "restart": "Steps",
+}  # fmt: skip
+
+
 def sft(
     checkpoint: Annotated[
         str, Argument(metavar="CKPT", help="The run to train; with --out a run, a model folder, a hub id or tiny.")
