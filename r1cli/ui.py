@@ -54,13 +54,22 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
+def introduce(lines: list[str]) -> None:
+    """Lines before an error, for a person: how a command is used."""
+    _write("\n".join([*lines, "", ""]))
+
+
 def _line(message: str) -> None:
-    clear = "\r\x1b[K" if Progress.drawn else ""
-    Progress.drawn = False
     # One event is one line, whatever a file name or a library put into it.
     message = printable(" ".join(message.splitlines()))
+    _write(f"{_state['command']}: {message}\n")
+
+
+def _write(text: str) -> None:
+    clear = "\r\x1b[K" if Progress.drawn else ""
+    Progress.drawn = False
     try:
-        sys.stderr.write(f"{clear}{_state['command']}: {message}\n")
+        sys.stderr.write(f"{clear}{text}")
         sys.stderr.flush()
     except (OSError, ValueError):  # a terminal that is gone must not turn a finished job into a failed one
         return

@@ -40,8 +40,10 @@ PARTS = {
     },
     "tiny": {"prompts", "records", "rewards", "backend"},
     "arguments": {"options"},
-    "usage": {"__version__", "options"},
-    "app": {"ui", "commands", "arguments", "usage"},
+    "signatures": {"arguments", "options"},
+    "helping": {"signatures"},
+    "usage": {"__version__", "options", "signatures", "helping"},
+    "app": {"ui", "commands", "arguments", "usage", "signatures", "helping"},
     "__main__": {"app"},
     "__init__": set(),
 }  # fmt: skip
