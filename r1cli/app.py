@@ -32,6 +32,7 @@ COMMANDS = {
     "serve": ("serve", "serve"),
     "export": ("export", "export"),
     "rollback": ("rollback", "rollback"),
+    "doctor": ("doctor", "doctor"),
 }
 
 # An option whose value may be left out, and the value it then has.
@@ -127,6 +128,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         return error.code, str(error)
     if isinstance(error, MemoryError):
         return 1, "out of memory"
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("r1cli"):
+        return 1, f"the package {error.name} is not installed; r1 doctor says what is missing here"
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'cannot write'}: {error.strerror}"
     return 1, f"{type(error).__name__}: {error} (this is a bug; -v shows where)"

@@ -35,9 +35,10 @@ PARTS = {
     "backend": {"stream", "ui", "runs", "history", "atomic", "records", "prompts", "algorithms", "__version__"},
     "commands": {
         "options", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "rewards", "filters",
-        "evaluation", "items", "creation", "algorithms.settings", "algorithms.sft_settings", "backend.base",
+        "evaluation", "items", "creation", "doctor", "algorithms.settings", "algorithms.sft_settings", "backend.base",
         "backend.residence", "backend.asking", "backend.planning",
     },
+    "doctor": {"backend.protocol", "rewards.sandbox"},
     "tiny": {"prompts", "records", "rewards", "backend"},
     "arguments": {"options"},
     "signatures": {"arguments", "options"},
