@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from r1cli import ui
 from r1cli.arguments import parse
-from r1cli.errors import R1Error, ReaderGone
+from r1cli.errors import NothingToRead, R1Error, ReaderGone
 
 # In pipeline order: the command's name, its module under r1cli.commands and its function there.
 COMMANDS = {
@@ -25,6 +25,7 @@ COMMANDS = {
     "filter": ("filter", "filter_"),
     "grpo-step": ("grpo_step", "grpo_step"),
     "sft": ("sft", "sft"),
+    "distill": ("distill", "distill"),
     "eval": ("eval", "eval_"),
     "show": ("show", "show"),
     "plot": ("plot", "plot"),
@@ -46,6 +47,8 @@ class UsageFault(R1Error):
 
 def dispatch(arguments: list[str]) -> None:
     """Runs the command that the line names: at once when it is an ordinary line, by way of typer otherwise."""
+    if arguments[:1] == ["help"]:
+        arguments = [*(word for word in arguments[1:2] if word != "help"), "--help"]
     name = arguments[0] if arguments and arguments[0] in COMMANDS else None
     if name is not None:
         function = find(name)
@@ -58,13 +61,21 @@ def dispatch(arguments: list[str]) -> None:
     try:
         return app(arguments or ["--help"], prog_name="r1", standalone_mode=False)
     except usage.USAGE_ERROR as error:
-        raise UsageFault(usage.usage_line(error, " ".join(filter(None, ["r1", name])))) from None
+        raise UsageFault(usage.usage_line(error, " ".join(filter(None, ["r1", name])), arguments[1:])) from None
 
 
 def find(name: str) -> Callable[..., None]:
     """A command's function."""
     module, function = COMMANDS[name]
     return getattr(import_module(f"r1cli.commands.{module}"), function)
+
+
+def introduce(name: str) -> None:
+    """Shows how a command is used to a person who has called it without what it needs; a script gets one line."""
+    if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        from r1cli import helping, signatures
+
+        ui.introduce(helping.beginning(signatures.describe(name, find(name))))
 
 
 class Interrupted(BaseException):
@@ -99,6 +110,8 @@ def main() -> NoReturn:
         code, message = explain(error)
         if message:
             ui.setup(names[0] if names else "", verbose=ui.verbose())
+            if names and code == UsageFault.code and (arguments == names or isinstance(error, NothingToRead)):
+                introduce(names[0])
             ui.error(message)
         if message and ui.verbose():
             import traceback

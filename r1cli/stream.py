@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from r1cli.errors import InputError, R1Error, ReaderGone
+from r1cli.errors import InputError, NothingToRead, R1Error, ReaderGone, nearest_file
 
 _taken: dict[str, int] = {}
 _members = json.JSONDecoder(parse_int=str)  # Python refuses to convert integers of thousands of digits
@@ -224,12 +224,13 @@ def open_inputs(files: Iterable[Path]) -> Iterator[tuple[str, BinaryIO]]:
             if sys.stdin is None or sys.stdin.closed:
                 raise InputError("standard input is closed; name a file or pipe records in")
             if sys.stdin.isatty():
-                raise InputError("nothing to read: standard input is a terminal; name a file or pipe records in")
+                raise NothingToRead("nothing to read: standard input is a terminal; name a file or pipe records in")
             yield "stdin", sys.stdin.buffer
         else:
             try:
                 source = path.open("rb")
             except OSError as error:
-                raise InputError(f"cannot read {path}: {error.strerror}") from None
+                near = nearest_file(path) if error.errno == errno.ENOENT else ""
+                raise InputError(f"cannot read {path}: {error.strerror}{near}") from None
             with source:
                 yield str(path), source

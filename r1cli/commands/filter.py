@@ -11,6 +11,12 @@ from r1cli.options import Option
 HANDLING = {"files", "mark", "rejects", "output", "skip_bad", "quiet", "verbose"}
 
 
+HEADINGS = {
+    "finish_reason": "By the record", "decontaminate": "Against others", "solve_rate": "By a prompt's samples",
+    "mark": "What becomes of the dropped",
+}  # fmt: skip
+
+
 def filter_(
     files: options.Files = None,
     finish_reason: Annotated[

@@ -19,6 +19,12 @@ SETTINGS = {
 }  # fmt: skip
 
 
+HEADINGS = {
+    "accuracy": "Rewards", "weight": "How they judge", "sandbox": "Programs (--code)",
+    "judge_model": "A model (--judge)", "timeout": "Your own (--exec, --python)", "jobs": "Running",
+}  # fmt: skip
+
+
 def reward(
     files: options.Files = None,
     accuracy: Annotated[
@@ -280,13 +286,15 @@ def _check_settings(given: dict[str, Any]) -> None:
 
 def _weights(given: list[str], names: list[str]) -> dict[str, float]:
     """The weight of each chosen reward, 1 unless given as NAME=W."""
-    from r1cli.errors import InputError
+    from r1cli.errors import InputError, nearest
 
     weights = dict.fromkeys(names, 1.0)
     for text in given:
         name, _, number = text.partition("=")
         if name not in weights:
-            raise InputError(f"--weight {text}: {name} is not among the rewards asked for ({', '.join(names)})")
+            raise InputError(
+                f"--weight {text}: {name} is not among the rewards asked for ({', '.join(names)}){nearest(name, names)}"
+            )
         try:
             weights[name] = float(number)
         except ValueError:
