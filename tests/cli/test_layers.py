@@ -34,7 +34,7 @@ PARTS = {
     "algorithms": set(),
     "backend": {"stream", "ui", "runs", "history", "atomic", "records", "prompts", "algorithms", "__version__"},
     "commands": {
-        "options", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "rewards", "filters",
+        "options", "arguments", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "rewards", "filters",
         "evaluation", "items", "creation", "algorithms.settings", "algorithms.sft_settings", "backend.base",
         "backend.residence", "backend.asking", "backend.planning",
     },
