@@ -117,13 +117,19 @@ class Follower:
         )
 
     def _sft(
-        self, examples: list[list[Any]], settings: dict[str, Any], step: int, teaching: dict[str, Any] | None
+        self,
+        examples: list[list[Any]],
+        settings: dict[str, Any],
+        step: int,
+        teaching: dict[str, Any] | None,
+        told: list[list[float]] | None,
     ) -> None:
         self.learner.sft(
             [Example(*example) for example in examples],
             SftSettings(**settings),
             step=step,
             teaching=Teaching(**teaching) if teaching else None,
+            told=told,
         )
 
     def _sft_sums(self, examples: list[list[Any]], settings: dict[str, Any]) -> None:

@@ -158,12 +158,15 @@ class Learner:
         *,
         step: int,
         teaching: Teaching | None = None,
+        told: list[list[float]] | None = None,
         on_update: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Updates the trainer's weights on a batch of examples, as sft.sft_step does."""
         trainer = self._roomy_trainer()
-        teacher = self._open_teacher(trainer, Path(teaching.teacher)) if teaching else None
-        return sft_step(trainer, examples, settings, step=step, teaching=teaching, teacher=teacher, on_update=on_update)
+        folder = teaching.folder if teaching else None
+        teacher = self._open_teacher(trainer, folder) if folder else None
+        given = {"teaching": teaching, "teacher": teacher, "told": told}
+        return sft_step(trainer, examples, settings, step=step, on_update=on_update, **given)
 
     def sft_sums(self, examples: Sequence[Example], settings: SftSettings) -> tuple[float, int]:
         """What sft.sft_sums says of examples under the policy as it is."""

@@ -8,6 +8,7 @@ have drawn.
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from r1cli.backend import rollouts
 from r1cli.backend.engine import Engine
 from r1cli.backend.finetuning import Order
 from r1cli.backend.model import ModelConfig
+from r1cli.backend.remote_teacher import RemoteTeacher
 from r1cli.backend.sampling import Sample
 from r1cli.backend.sft import Example
 from r1cli.backend.sft_input import read_settings
@@ -63,7 +65,10 @@ def read_work(
             f"{chosen['temperature']:g} and {chosen['top_p']:g}; set them in --sample"
         )
     given = {"run": run, "state": State(), "tokenizer": tokenizer, "context": config.context, "path": ""}
-    rollouts.plan(chosen, prompts, **given)  # a prompt that can't be sampled is found now
+    planned = rollouts.plan(chosen, prompts, **given)  # a prompt that can't be sampled is found now
+    if teaching.folder is None:
+        with RemoteTeacher(teaching.teacher, teaching.model) as remote:
+            remote.check(tokenizer.decode(planned.groups[0].prompt_ids), tokenizer)
     questions = dataclasses.replace(settings, batch=max(1, settings.batch // chosen["group"]))
     order = Order(np.ones(len(prompts), int), np.arange(len(prompts)), questions)
     try:
@@ -84,8 +89,10 @@ def train(engine: Engine, prompts: list[Prompt], request: dict[str, Any]) -> Ite
     more = {**work.teaching._asdict(), "sampling": {**work.sampling, "few_shot": digest(work.sampling.get("few_shot"))}}
     entry = find(engine, fingerprint, work.settings, more, bool(request.get("restart")))
     counts = work.order.counts()
-    job = Job(engine, work, sum(counts), Keeper(engine, request))
-    yield from drive(engine, request, entry, counts, work.order.epoch, job.update)
+    far = None if work.teaching.folder else RemoteTeacher(work.teaching.teacher, work.teaching.model)
+    with far or nullcontext():
+        job = Job(engine, work, sum(counts), Keeper(engine, request), far)
+        yield from drive(engine, request, entry, counts, work.order.epoch, job.update)
 
 
 @dataclasses.dataclass(slots=True)
@@ -96,32 +103,38 @@ class Job:
     work: Work
     updates: int
     keeper: Keeper
+    far: RemoteTeacher | None
 
     def update(self, entry: Entry, rows: np.ndarray, epoch: float, ends_epoch: bool) -> tuple[Record, Entry]:
         """Samples, makes one update and commits it; returns its metrics and the new entry."""
         engine, number, found = self.engine, entry["updates"] + 1, dict(entry)
         began = time.perf_counter()
         drawn = self._sample([self.work.prompts[row] for row in rows])
-        sampling = time.perf_counter() - began
+        seconds = {"sampling": time.perf_counter() - began}
         # Groups by their place and not by the request's number: equal updates then have equal groups.
         examples = [
             Example(prompt, sample.ids, None, place)
             for place, (prompt, samples) in enumerate(drawn)
             for sample in samples
         ]
+        told = None
+        if self.far is not None:
+            began = time.perf_counter()
+            told = self.far.score([(example.prompt, example.completion) for example in examples])
+            seconds["teacher"] = time.perf_counter() - began
         cut = sum(sample.finish == "length" for _, samples in drawn for sample in samples)
 
         def step(begin: Callable[[], None]) -> list[Record]:
             record = engine.learner.sft(
-                examples, self.work.settings, step=number - 1, teaching=self.work.teaching, on_update=begin
+                examples, self.work.settings, step=number - 1, teaching=self.work.teaching, told=told, on_update=begin
             )
-            seconds = {"sampling": sampling, **record.pop("seconds")}
+            spent = {**seconds, **record.pop("seconds")}
             record = {
                 "step": engine.state.step + 1, "update": number, "updates": self.updates, "epoch": epoch, **record,
                 "length_mean": record["labelled_tokens"] / len(examples), "truncated": cut / len(examples),
             }  # fmt: skip
             found.update(step=record["step"], updates=number, epoch=epoch, finished=number == self.updates)
-            return [{**record, "seconds": seconds}]
+            return [{**record, "seconds": spent}]
 
         return self.keeper.commit(found, engine.update(step), ends_epoch=ends_epoch), found
 

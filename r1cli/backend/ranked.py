@@ -89,13 +89,16 @@ class Ranked:
         *,
         step: int,
         teaching: Teaching | None = None,
+        told: list[list[float]] | None = None,
         on_update: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """As Learner.sft; `on_update` is asked here, and all ranks follow."""
+        begin = declining(on_update)
         metrics, _ = self.ranks.call(
             "sft",
-            lambda: self.own.sft(examples, settings, step=step, teaching=teaching, on_update=declining(on_update)),
+            lambda: self.own.sft(examples, settings, step=step, teaching=teaching, told=told, on_update=begin),
             teaching=teaching and teaching._asdict(),
+            told=told,
             examples=[list(example) for example in examples],
             settings=settings,
             step=step,

@@ -45,6 +45,7 @@ def sft_step(
     step: int,
     teaching: Teaching | None = None,
     teacher: nn.Module | None = None,
+    told: Sequence[Sequence[float]] | None = None,
     on_update: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Updates the weights once on a batch of examples; returns the metrics.
@@ -65,7 +66,7 @@ def sft_step(
     weights = weights.to(trainer.device)
     began = time.perf_counter()
     sums = torch.zeros(2, device=trainer.device, dtype=torch.float64)
-    losses, temperatures = measure(trainer, teaching, teacher), torch.ones(len(examples), device=trainer.device)
+    losses, temperatures = measure(trainer, teaching, teacher, told), torch.ones(len(examples), device=trainer.device)
     try:
         for micro in _micro_batches(trainer, examples, settings.micro_tokens):
             measured = losses(micro, temperatures)

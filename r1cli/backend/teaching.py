@@ -3,7 +3,7 @@
 Where the tokens come from, given completions or the student's own samples, is not known here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from r1cli.algorithms.distillation import reverse_kl, top_kl
+from r1cli.backend.base import is_url
 from r1cli.backend.checkpoint import read_config
 from r1cli.backend.model import ModelConfig
 from r1cli.backend.packing import MicroBatch
@@ -23,10 +24,19 @@ Measure = Callable[[MicroBatch | None, Tensor], tuple[Tensor, Tensor] | None]
 
 
 class Teaching(NamedTuple):
-    """A teacher's folder; how many of its likeliest tokens are learnt, None: reverse KL at the tokens as they are."""
+    """A teacher's folder, or its URL and the model's name there; how many of its likeliest tokens are learnt.
+
+    With `top_k` None it is the reverse KL at the tokens as they are.
+    """
 
     teacher: str
     top_k: int | None = None
+    model: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its weights are; None behind a URL."""
+        return None if is_url(self.teacher) else Path(self.teacher)
 
     @property
     def metric(self) -> str:
@@ -39,7 +49,9 @@ def read_teaching(request: dict[str, Any], tokenizer: Tokenizer, config: ModelCo
     if request.get("teaching") is None:
         return None
     teaching = Teaching(**request["teaching"])
-    folder = Path(teaching.teacher)
+    folder = teaching.folder
+    if folder is None:
+        return teaching
     theirs, ours = Tokenizer.load(folder).vocabulary(), tokenizer.vocabulary()
     if theirs != ours:
         differing = sum(theirs.get(token) != number for token, number in ours.items())
@@ -53,8 +65,13 @@ def read_teaching(request: dict[str, Any], tokenizer: Tokenizer, config: ModelCo
     return teaching
 
 
-def measure(trainer: Trainer, teaching: Teaching | None, teacher: nn.Module | None) -> Measure:
-    """The loss of each target: -log p without a teacher, else what `teaching` says."""
+def measure(
+    trainer: Trainer, teaching: Teaching | None, teacher: nn.Module | None, told: Sequence[Sequence[float]] | None
+) -> Measure:
+    """The loss of each target: -log p without a teacher, else what `teaching` says.
+
+    `told` are the teacher's log-probs of each example's tokens where the teacher itself isn't here.
+    """
 
     def fine_tuning(micro: MicroBatch | None, temperatures: Tensor) -> tuple[Tensor, Tensor] | None:
         if micro is None:
@@ -63,11 +80,14 @@ def measure(trainer: Trainer, teaching: Teaching | None, teacher: nn.Module | No
         return -logp, entropy
 
     def on_samples(micro: MicroBatch | None, temperatures: Tensor) -> tuple[Tensor, Tensor] | None:
-        parts = trainer.frozen(teacher, micro, temperatures)
+        parts = trainer.frozen(teacher, micro, temperatures) if told is None else []
         if micro is None:
             return None
         logp, entropy = trainer.logprobs(trainer.model, micro, temperatures)
-        return reverse_kl(logp, torch.cat(parts)), entropy
+        theirs = (
+            torch.cat(parts) if told is None else logp.new_tensor([x for row in micro.sequences for x in told[row]])
+        )
+        return reverse_kl(logp, theirs), entropy
 
     def on_top(micro: MicroBatch | None, temperatures: Tensor) -> tuple[Tensor, Tensor] | None:
         if micro is None:

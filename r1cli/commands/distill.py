@@ -106,8 +106,8 @@ def distill(
     With --on-policy the student samples the prompts itself (--batch samples an update, --sample '--group 4' of each
     prompt) and learns at each token from log p(teacher) - log p(student): Thinking Machines' on-policy distillation,
     the sampled form of GKD. With --top-k it learns the teacher's distribution over its K likeliest tokens, and what
-    these leave as one, at each token of given rollouts. Both need a teacher with the student's tokenizer, which is
-    loaded beside the student.
+    these leave as one, at each token of given rollouts. Both need a teacher with the student's tokenizer, a checkpoint
+    that is loaded beside the student, or for --on-policy the URL of a vLLM server (its model: --sample '--model NAME').
 
     \b
     Examples:
@@ -133,7 +133,9 @@ def distill(
         from r1cli.records import unique_ids
 
         find_run(student, training)
-        more |= {"teaching": {"teacher": _folder(teacher)}, "sampling": sampling_of(student, sample or "")}
+        sampling = sampling_of(student, sample or "")
+        model = sampling.pop("model")
+        more |= {"teaching": {"teacher": _folder(teacher, model), "model": model}, "sampling": sampling}
         prompts = list(read_prompts(files, skip_bad=skip_bad))
         unique_ids(prompts)
         return train(student, training, more, prompts=prompts)
@@ -164,20 +166,22 @@ def _check_teaching(given: dict[str, Any]) -> None:
     if given["teacher"] is None:
         if wrong := here or flags([*STAGES, "work"]):
             raise InputError(f"{wrong} needs a --teacher, which is not named")
-    elif here and is_url(given["teacher"]):
-        raise InputError(
-            f"{here} needs the teacher's probabilities of given tokens, which a server doesn't tell: name a checkpoint"
-        )
+    elif here == "--top-k" and is_url(given["teacher"]):
+        raise InputError("--top-k needs the teacher's whole distribution, which no server tells: name a checkpoint")
     if here and (wrong := flags(["reward", "filter_", "work", *(["sample"] if here == "--top-k" else [])])):
         raise InputError(f"{wrong} is for the rollouts of a teacher; with {here} it makes none")
     if given["on_policy"] and (wrong := flags(GIVEN_EXAMPLES)):
         raise InputError(f"{wrong} is for given examples; with --on-policy the student samples its own")
 
 
-def _folder(teacher: str) -> str:
-    """Where the teacher's weights are, for a backend that may have been started elsewhere."""
+def _folder(teacher: str, model: str | None = None) -> str:
+    """Where the teacher's weights are, for a backend that may have been started elsewhere; a URL is one itself."""
+    from r1cli.backend.base import check_local, is_url
     from r1cli.runs import locate
 
+    if is_url(teacher):
+        return teacher
+    check_local(teacher, model=model)
     return str(locate(teacher)[0].resolve())
 
 

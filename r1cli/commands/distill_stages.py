@@ -133,7 +133,7 @@ def sampling_of(student: str, text: str) -> dict[str, Any]:
     from r1cli.errors import InputError
     from r1cli.prompts import templates
 
-    known = ("group", "temperature", "top_p", "max_tokens", "stop", "few_shot", "prefill", "seed")
+    known = ("group", "temperature", "top_p", "max_tokens", "stop", "few_shot", "prefill", "seed", "model")
     values = parse(sample, [student, *_words("sample", text)])
     if values is None or any(value for name, value in values.items() if name not in (*known, "checkpoint")):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in known)

@@ -1,16 +1,23 @@
 """On-policy distillation of a run: what it learns, how it goes on, and that both homes of the backend do the same."""
 
+import itertools
 import os
 import shutil
 
 import pytest
+import torch
 from conftest import run_r1
+from remote_server import FakeServer, Reply, text
 from residents import records
 from sft_work import sums, training, weights
 
 from r1cli.backend import onpolicy
 from r1cli.backend.base import EngineOptions
+from r1cli.backend.checkpoint import load_model
 from r1cli.backend.engine import Engine
+from r1cli.backend.tokenizer import Tokenizer
+from r1cli.backend.trainer_torch import TorchTrainer
+from r1cli.errors import InputError
 from r1cli.prompts.sources import read_prompts
 from r1cli.runs import Run, locate
 
@@ -100,3 +107,34 @@ def test_a_resident_backend_does_the_same(student, copy):
         record.pop("seconds")
     assert found == expected
     assert weights(served) == weights(alone)
+
+
+def test_a_teacher_behind_a_url(student, copy, tmp_path):
+    """A server that tells log-probs of given tokens, over a line that drops, gives the losses of the same teacher here;
+    one that tells none, or cuts texts otherwise, is refused before a run is made.
+    """
+    trainer = TorchTrainer(load_model(TINY, dtype=torch.float32, device="cpu"))
+    tokenizer = Tokenizer.load(TINY)
+    others = {"silent": False, "foreign": False}
+
+    def answer(request):
+        if request.number % 20 == 19:
+            return Reply(b"{}", cut=0)
+        prompt = request.body["prompt"]
+        ids = tokenizer.encode(prompt, True) if isinstance(prompt, str) else prompt
+        (scores,) = trainer.score([(ids[:1], ids[1:], 1.0)])
+        told = [None, *({str(token): {"logprob": score}} for token, score in zip(ids[1:], scores, strict=True))]
+        more = {} if others["silent"] else {"prompt_logprobs": told, "prompt_token_ids": ids[others["foreign"] :]}
+        return text("", **more)
+
+    near = list(itertools.islice(updates(copy("near"), student / "prompts.jsonl"), 2))
+    with FakeServer(answer) as server:
+        teaching = {"teacher": server.url, "model": "fake"}
+        far = list(itertools.islice(updates(copy("far"), student / "prompts.jsonl", teaching=teaching), 2))
+        assert [one["loss"] for one in far] == pytest.approx([one["loss"] for one in near], rel=1e-4)
+        assert len(server.requests) >= 65
+        for name, words in (("silent", "tells no token ids and log-probs"), ("foreign", "another tokenizer")):
+            others[name] = True
+            with pytest.raises(InputError, match=words):
+                next(updates(copy(name), student / "prompts.jsonl", teaching=teaching))
+            others[name] = False

@@ -216,7 +216,7 @@ def test_top_k_through_the_program(tmp_path):
         (("tiny", "--out", "x", "--on-policy"), "--on-policy needs a --teacher"),
         (("tiny", "--out", "x", "--top-k", "3"), "--top-k needs a --teacher"),
         (("tiny", "--out", "x", "--top-k", "3", "--on-policy"), "--on-policy and --top-k exclude each other"),
-        (("tiny", "--out", "x", "--top-k", "3", "--teacher", "http://x/v1"), "which a server doesn't tell"),
+        (("tiny", "--out", "x", "--top-k", "3", "--teacher", "http://x/v1"), "which no server tells"),
         (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--reward", "--format"), "--reward is for the"),
         (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--patience", "3"), "--patience is for given"),
         (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--sample", "--split test"), "it takes --group, "),
