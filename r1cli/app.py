@@ -25,12 +25,14 @@ COMMANDS = {
     "filter": ("filter", "filter_"),
     "grpo-step": ("grpo_step", "grpo_step"),
     "sft": ("sft", "sft"),
+    "distill": ("distill", "distill"),
     "eval": ("eval", "eval_"),
     "show": ("show", "show"),
     "plot": ("plot", "plot"),
     "serve": ("serve", "serve"),
     "export": ("export", "export"),
     "rollback": ("rollback", "rollback"),
+    "doctor": ("doctor", "doctor"),
 }
 
 # An option whose value may be left out, and the value it then has.
@@ -126,6 +128,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         return error.code, str(error)
     if isinstance(error, MemoryError):
         return 1, "out of memory"
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("r1cli"):
+        return 1, f"the package {error.name} is not installed; r1 doctor says what is missing here"
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'cannot write'}: {error.strerror}"
     return 1, f"{type(error).__name__}: {error} (this is a bug; -v shows where)"

@@ -94,7 +94,7 @@ class Writer:
         """Whether the pipe's other end is closed, learnt without writing."""
         poll = select.poll()
         poll.register(self.fd, 0)
-        return any(event & select.POLLERR for _, event in poll.poll(0))
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))  # macOS says HUP
 
     def _fail(self, error: OSError) -> None:
         if error.errno == errno.EPIPE:

@@ -22,6 +22,11 @@ def verbose() -> bool:
     return bool(_state["verbose"])
 
 
+def quiet() -> bool:
+    """Whether -q was given."""
+    return bool(_state["quiet"])
+
+
 def error(message: str) -> None:
     """One line that says what went wrong; shown even with -q."""
     _line(message)
@@ -101,6 +106,28 @@ def _flush() -> None:
 def is_terminal(stream: object) -> bool:
     """Whether a stream is a terminal that understands more than plain lines."""
     return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
+
+
+def unicode(stream: object) -> bool:
+    """Whether this stream takes more than ASCII.
+
+    The locale says so, where one is set; Python alone would call the C locale UTF-8. Where none is set, as in most
+    containers, nothing is said about the terminal, and nearly all of them are.
+    """
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "UTF-8")
+    charset = getattr(stream, "encoding", None) or ""
+    return all(name.lower().replace("-", "").endswith("utf8") for name in (locale.partition("@")[0], charset))
+
+
+# What our own texts have beyond ASCII.
+_ASCII = str.maketrans({"─": "-", "│": "|", "·": "-", "→": "->", "±": "+-", "×": "x", "…": "...", "≥": ">=", "≤": "<="})
+
+
+def encoded(text: str, stream: object) -> bytes:
+    """Text as the stream takes it: UTF-8, or ASCII in which other letters are written as \\u and their number."""
+    if unicode(stream):
+        return text.encode("utf-8", "backslashreplace")
+    return text.translate(_ASCII).encode("ascii", "backslashreplace")
 
 
 def colour(stream: object) -> bool:
