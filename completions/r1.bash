@@ -98,6 +98,11 @@ _r1_command() {
             valued=' --out --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --save-every --keep --output -o --device --threads '
             last=2
             ;;
+        distill)
+            options='--out --teacher --sample --reward --filter --work --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --restart --save-every --keep --output --skip-bad --device --threads --gradient-checkpointing --no-gradient-checkpointing --quiet --verbose --help'
+            valued=' --out --teacher --sample --reward --filter --work --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --save-every --keep --output -o --device --threads '
+            last=2
+            ;;
         eval)
             options='--preset --samples --pass-at --cons-at --ties --compare --common --questions --temperature --top-p --max-tokens --stop --template --seed --strict --items --model --concurrency --jobs --output --device --threads --slots --sampler --gpu-memory --engines --tensor-parallel --quiet --verbose --help'
             valued=' --preset --samples -k --pass-at --cons-at --ties --questions --temperature --top-p --max-tokens --stop --template --seed --items --model --concurrency --jobs -j --output -o --device --threads --slots --sampler --gpu-memory --engines --tensor-parallel '
@@ -109,8 +114,8 @@ _r1_command() {
             last=1
             ;;
         plot)
-            options='--metric --height --quiet --verbose --help'
-            valued=' --metric -m --height '
+            options='--metric --over --smooth --label --output --theme --height --follow --quiet --verbose --help'
+            valued=' --metric -m --over --smooth --label --output -o --theme --height '
             last=1
             ;;
         serve)
@@ -128,6 +133,11 @@ _r1_command() {
             valued=' --to '
             last=1
             ;;
+        doctor)
+            options='--quick --output --quiet --verbose --help'
+            valued=' --output -o '
+            last=0
+            ;;
         help) last=1 ;;
     esac
 }
@@ -136,18 +146,18 @@ _r1_command() {
 _r1_value() {
     case $1 in
         'help 1')
-            _r1_words init prompts sample reward filter grpo-step sft eval show plot serve export rollback stream
+            _r1_words init prompts sample reward filter grpo-step sft distill eval show plot serve export rollback doctor stream
             ;;
-        'init 1' | 'prompts --tests-dir' | 'sft --out' | 'export 2')
+        'init 1' | 'prompts --tests-dir' | 'sft --out' | 'distill --work' | 'export 2')
             _r1_folders
             ;;
-        'init --from' | 'sample 1' | 'reward --judge' | 'sft 1' | 'eval 1')
+        'init --from' | 'sample 1' | 'reward --judge' | 'sft 1' | 'distill 1' | 'distill --teacher' | 'eval 1')
             _r1_words tiny; _r1_checkpoints run.json config.json
             ;;
         'init --task')
             _r1_words sum countdown; _r1_files jsonl
             ;;
-        'init --template' | 'sample --template' | 'sft --template' | 'eval --template')
+        'init --template' | 'sample --template' | 'sft --template' | 'distill --template' | 'eval --template')
             _r1_words r1-zero chat raw; _r1_files
             ;;
         'init --lora-targets')
@@ -168,16 +178,16 @@ _r1_value() {
         'prompts --prompt-template')
             _r1_words none boxed letter code; _r1_files
             ;;
-        'prompts --output' | 'prompts -o' | 'sample --output' | 'sample -o' | 'reward --judge-prompt' | 'reward --output' | 'reward -o' | 'filter --output' | 'filter -o' | 'grpo-step --output' | 'grpo-step -o' | 'sft --output' | 'sft -o' | 'eval --output' | 'eval -o' | 'serve --hostfile')
+        'prompts --output' | 'prompts -o' | 'sample --output' | 'sample -o' | 'reward --judge-prompt' | 'reward --output' | 'reward -o' | 'filter --output' | 'filter -o' | 'grpo-step --output' | 'grpo-step -o' | 'sft --output' | 'sft -o' | 'distill --output' | 'distill -o' | 'eval --output' | 'eval -o' | 'plot --output' | 'plot -o' | 'serve --hostfile' | 'doctor --output' | 'doctor -o')
             _r1_files
             ;;
-        'sample 2' | 'sample --few-shot' | 'reward 1' | 'filter 1' | 'filter --decontaminate' | 'filter --rejects' | 'grpo-step 1' | 'sft 2' | 'sft --validation' | 'eval 2' | 'eval --items' | 'show 1')
+        'sample 2' | 'sample --few-shot' | 'reward 1' | 'filter 1' | 'filter --decontaminate' | 'filter --rejects' | 'grpo-step 1' | 'sft 2' | 'sft --validation' | 'distill 2' | 'distill --validation' | 'eval 2' | 'eval --items' | 'show 1')
             _r1_files jsonl
             ;;
         'sample --split')
             _r1_words train test
             ;;
-        'sample --device' | 'grpo-step --device' | 'sft --device' | 'eval --device' | 'serve --device')
+        'sample --device' | 'grpo-step --device' | 'sft --device' | 'distill --device' | 'eval --device' | 'serve --device')
             _r1_words cpu cuda
             ;;
         'sample --sampler' | 'eval --sampler' | 'serve --sampler')
@@ -219,7 +229,7 @@ _r1_value() {
         'filter --best-of')
             _r1_words shortest longest reward first
             ;;
-        'grpo-step --run' | 'serve 1' | 'export 1' | 'rollback 1')
+        'grpo-step --run' | 'distill --out' | 'serve 1' | 'export 1' | 'rollback 1')
             _r1_checkpoints run.json
             ;;
         'grpo-step --loss')
@@ -240,16 +250,16 @@ _r1_value() {
         'grpo-step --correction')
             _r1_words none token-truncate token-mask sequence-truncate sequence-mask geometric-mask
             ;;
-        'grpo-step --decay' | 'sft --decay')
+        'grpo-step --decay' | 'sft --decay' | 'distill --decay')
             _r1_words constant linear cosine
             ;;
         'grpo-step --old-logprobs')
             _r1_words auto trainer sampler
             ;;
-        'sft --loss')
+        'sft --loss' | 'distill --loss')
             _r1_words completion all
             ;;
-        'sft --normalize')
+        'sft --normalize' | 'distill --normalize')
             _r1_words token sequence
             ;;
         'eval --ties')
@@ -260,6 +270,12 @@ _r1_value() {
             ;;
         'plot --metric' | 'plot -m')
             _r1_words reward rewards.accuracy rewards.format thinking_mean length_mean kl entropy clip_fraction logprob_gap_mean truncated zero_variance grad_norm loss validation_loss lr
+            ;;
+        'plot --over')
+            _r1_words step tokens seconds k
+            ;;
+        'plot --theme')
+            _r1_words light dark
             ;;
         'serve --trainer')
             _r1_words auto torch deepspeed
@@ -289,7 +305,7 @@ _r1() {
     local _r1_path=${_r1_typed//\\/}
     [[ $_r1_path == "~/"* ]] && _r1_home=1 _r1_path=$HOME/${_r1_path:2}
     if ((COMP_CWORD == 1)); then
-        _r1_words init prompts sample reward filter grpo-step sft eval show plot serve export rollback help --help --version
+        _r1_words init prompts sample reward filter grpo-step sft distill eval show plot serve export rollback doctor help --help --version
         return
     fi
     _r1_command "$command"

@@ -8,7 +8,7 @@ from r1cli.manual import roff, sources
 from r1cli.manual.sources import Block, Literal, Paragraph, Sections, Term
 from r1cli.signatures import Command, Parameter, read_docstring
 
-COLUMNS = 68  # of an example: a page is indented, and by default 80 wide
+COLUMNS = 69  # of an example: a page is indented, and by default 80 wide
 LAST = ("EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO")
 GENERATED = ("NAME", "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "ARGUMENTS", "OPTIONS", *LAST)
 EXIT = (
@@ -72,7 +72,7 @@ def of_program(commands: Sequence[Command]) -> str:
 def of_stream() -> str:
     """The page of the records and of the run directory."""
     written = sources.load("r1-stream")
-    name = [_name("r1-stream", "the records that the commands of r1 exchange, and the run directory")]
+    name = [_name("r1-stream", "records and run directories of r1")]
     return roff.page("r1-stream", 5, {"NAME": name, **written})
 
 
@@ -84,7 +84,7 @@ def examples(command: Command) -> list[Block]:
 
 
 def _name(name: str, summary: str) -> Paragraph:
-    return Paragraph(f"{name} - {summary[:1].lower() if name != 'r1' else summary[:1]}{summary[1:].rstrip('.')}")
+    return Paragraph(f"{name} - {summary[:1].lower()}{summary[1:].rstrip('.')}")
 
 
 def _synopsis(command: Command) -> str:

@@ -21,8 +21,10 @@ def page(name: str, section: int, sections: Sections, subsections: frozenset[str
     title = name.upper().translate(CODE)
     lines = [
         '.\\" Made by python -m r1cli.manual; what is written by hand stands in r1cli/manual/pages.',
+        ".nr HY 0",  # neither hyphenated nor stretched: it is read to be typed
         f'.ie \\n(.x .TH {title} {section} "" r1 "r1 manual"',
         f'.el .TH {title} {section} $Mdocdate$ r1 "r1 manual"',
+        ".ad l",
     ]
     for heading, blocks in sections.items():
         lines.append(f"{'.SS' if heading in subsections else '.SH'} {heading}")

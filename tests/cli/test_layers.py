@@ -43,7 +43,10 @@ PARTS = {
     "tiny": {"prompts", "records", "rewards", "backend"},
     "arguments": {"options"},
     "signatures": {"arguments", "options"},
-    "helping": {"signatures"},
+    "helping": {"signatures", "manual.sources"},
+    "manual": {
+        "app", "backend.shapes", "helping", "options", "prompts", "rewards.language", "signatures", "usage",
+    },
     "usage": {"__version__", "options", "signatures", "helping"},
     "app": {"ui", "commands", "arguments", "usage", "signatures", "helping"},
     "__main__": {"app"},
