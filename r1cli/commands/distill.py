@@ -17,6 +17,11 @@ GIVEN_EXAMPLES = (
     "loss", "max_length", "validation", "validation_share", "validate_every", "patience", "batch_tokens",
 )  # fmt: skip
 
+HEADINGS = {
+    "out": "Run", "teacher": "Teacher", "template": "Run", "epochs": "Update", "validation": "Validation",
+    "weight_decay": "Optimizer and schedule", "shuffle_seed": "Order and tokens of the examples", "restart": "Steps",
+}  # fmt: skip
+
 
 def distill(
     student: Annotated[

@@ -6,6 +6,8 @@ from typing import Annotated
 from r1cli import options, ui
 from r1cli.options import Argument, Option
 
+HEADINGS = {"base": "Base and task", "seed": "Schedule and steps", "lora": "Adapters"}
+
 
 def init(
     run: Annotated[Path, Argument(metavar="RUN", help="The folder to make.")],
