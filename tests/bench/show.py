@@ -13,8 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from operator import itemgetter
 from pathlib import Path
 
+FIRST = "seconds_to_first_output"
 WAYS = (["show"], ["show", "--groups"], ["show", "-f", "id", "-f", "reward"])
 
 
@@ -39,7 +41,7 @@ def measure(way: list[str], path: Path) -> dict[str, float]:
     process.stdout.close()
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0
-    return {"seconds_to_first_output": round(first, 3), "peak_mb": round(usage.ru_maxrss / 1024, 1)}
+    return {FIRST: round(first, 3), "peak_mb": round(usage.ru_maxrss / 1024, 1)}
 
 
 def main() -> None:
@@ -50,15 +52,12 @@ def main() -> None:
         path = Path(folder) / "rollouts.jsonl"
         write(path, lines)
         size = path.stat().st_size
-        found = {
-            " ".join(way): min((measure(way, path) for _ in range(5)), key=lambda m: m["seconds_to_first_output"])
-            for way in WAYS
-        }
+        found = {" ".join(way): min((measure(way, path) for _ in range(5)), key=itemgetter(FIRST)) for way in WAYS}
     print(json.dumps({"lines": lines, "bytes": size, "ways": found}))
     for way, numbers in found.items():
         print(
             f"r1 {way}: {lines:,} lines ({size / 1e6:.0f} MB): first output after "
-            f"{numbers['seconds_to_first_output']:.2f} s, {numbers['peak_mb']:.0f} MB at the peak",
+            f"{numbers[FIRST]:.2f} s, {numbers['peak_mb']:.0f} MB at the peak",
             file=sys.stderr,
         )
 

@@ -80,9 +80,8 @@ def test_tokens_of_a_real_policy(tmp_path):
     assert "\n<think>Ann 4, Bob 1 makes 5</think>\n<answer>[[5]]</answer>\n" in shown
     rollout["policy"]["path"] = "/gone"
     failed = run_r1("show", "--tokens", stdin=lines(rollout))
-    assert (
-        failed.stderr.startswith(b"r1 show: --tokens needs the tokenizer: no checkpoint /gone")
-        and failed.returncode == 2
+    assert failed.returncode == 2 and failed.stderr.startswith(
+        b"r1 show: --tokens needs the tokenizer: no checkpoint /gone"
     )
     again = run_r1("show", "--tokens", "--tokenizer", "tiny", stdin=lines(rollout), check=0).stdout.decode()
     assert again == shown
