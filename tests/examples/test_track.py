@@ -1,4 +1,4 @@
-"""examples/track.py: what it tells each tracker, by packages of the same names that write down what they are called with."""
+"""examples/track.py: what it tells each tracker, by packages of their names that write down what they are told."""
 
 import json
 import os
@@ -61,6 +61,8 @@ def test_numbers_reach_the_tracker(tracker, calls, tmp_path):
     """Every number under its step, objects by a slash, nothing that is no number; and the run is finished."""
     (tmp_path / f"{tracker}.py").write_text(TRACKER)
     (tmp_path / "torch" / "utils").mkdir(parents=True)
+    for folder in ("torch", "torch/utils"):
+        (tmp_path / folder / "__init__.py").touch()
     (tmp_path / "torch" / "utils" / "tensorboard.py").write_text(WRITER)
     done = subprocess.run(
         [sys.executable, TRACK, tracker, "place", "--name", "zero"],
