@@ -114,7 +114,7 @@ def main() -> NoReturn:
             _die_by(received[0])
         code, message = explain(error)
         if message:
-            ui.setup(*names, verbose=ui.verbose())
+            ui.setup(names[0] if names else "", verbose=ui.verbose())
             if names and code == UsageFault.code and (arguments == names or isinstance(error, NothingToRead)):
                 introduce(names[0])
             ui.error(message)
@@ -142,7 +142,7 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 def fill_optional_values(arguments: list[str]) -> list[str]:
     """Gives options that may stand without a value their default one: `--language` becomes `--language=auto`."""
-    filled = []
+    filled: list[str] = []
     for place, word in enumerate(arguments):
         if word == "--":
             return filled + arguments[place:]

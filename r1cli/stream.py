@@ -63,13 +63,14 @@ class Writer:
                 raise R1Error("standard output is closed; redirect it to a file or use -o FILE")
             return
         # A device or a pipe is written to as it is, and of a link the file behind it: the rename would replace them.
+        part = path
         if not self.direct:
             self.path = path.resolve()
-            self.part = self.path.with_name(self.path.name + ".part")
+            self.part = part = self.path.with_name(self.path.name + ".part")
         try:
-            opened = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise R1Error(f"cannot write {self.part}: {error.strerror}") from None
+            raise R1Error(f"cannot write {part}: {error.strerror}") from None
         # Above 2, in case stdout was closed; and before fd 1 is taken, for the path may be /dev/stdout.
         self.fd = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 3)
         os.close(opened)
@@ -114,7 +115,7 @@ class Writer:
             except OSError as error:
                 # /dev/full and network file systems tell only now.
                 self._fail(error)
-            if not self.direct:
+            if self.part is not None and self.path is not None and not self.direct:
                 os.replace(self.part, self.path)
         else:
             suppress_close(self.fd)
@@ -156,14 +157,19 @@ def without(raw: bytes, keys: Collection[str]) -> bytes:
     """
     text, members = raw.decode(), []
     place = text.index("{") + 1
-    while text[begin := _space.match(text, place).end()] != "}":
+    while text[begin := _past_space(text, place)] != "}":
         key, end = _members.raw_decode(text, begin)
-        _, end = _members.raw_decode(text, _space.match(text, text.index(":", end) + 1).end())
-        end = _space.match(text, end).end()
+        _, end = _members.raw_decode(text, _past_space(text, text.index(":", end) + 1))
+        end = _past_space(text, end)
         if key not in keys:
             members.append(text[place:end])
         place = end + (text[end] == ",")
     return ("{" + ",".join(members) + "}").encode()
+
+
+def _past_space(text: str, place: int) -> int:
+    found = _space.match(text, place)
+    return found.end() if found else place
 
 
 def read(

@@ -35,7 +35,9 @@ def doctor(
 
     table = output is None and ui.is_terminal(sys.stdout)
     paint = ui.colour(sys.stdout)
-    progress, fatal, others = ui.Progress(), [], []
+    fatal: list[str] = []
+    others: list[str] = []
+    progress = ui.Progress()
     with stream.Writer(output) as out:
         progress.update("looking at this machine")
         for finding in examine(quick):

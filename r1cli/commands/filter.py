@@ -126,7 +126,7 @@ def filter_(
     given |= {"finish_reason": tuple(finish_reason or ()), "decontaminate": None}
     if decontaminate:
         given["decontaminate"] = _index(decontaminate, NGRAM if ngram is None else ngram)
-    pipeline = Pipeline(Settings(**given), ui.say)
+    pipeline = Pipeline(Settings.of(given), ui.say)
     counts: Counter[str] = Counter()
     lines = _examined(files or [], pipeline.examine, skip_bad)
     with Writer(output) as out, nullcontext() if rejects is None else Writer(rejects) as dropped:

@@ -92,8 +92,7 @@ def programs() -> Iterator[Finding]:
     ):
         missing = [name for name in names if not shutil.which(name)]
         found = f"no {' and no '.join(missing)}" if missing else ", ".join(str(shutil.which(name)) for name in names)
-        status = "absent" if missing else "ok"
-        yield Finding("+".join(names), status, False, found, purpose, fix if missing else "")
+        yield Finding("+".join(names), "absent" if missing else "ok", False, found, purpose, fix if missing else "")
 
 
 def available() -> int:

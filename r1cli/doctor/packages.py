@@ -91,18 +91,17 @@ def requirements() -> dict[str, str]:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for line in lines:
-        name, _, versions = re.match(r"([\w.-]+)(\[[^]]*\])?\s*([^;]*)", line).groups()
-        if name != DISTRIBUTION:
-            found.setdefault(name, versions.strip())
+        read = re.match(r"([\w.-]+)(\[[^]]*\])?\s*([^;]*)", line)
+        if read and read[1] != DISTRIBUTION:
+            found.setdefault(read[1], read[3].strip())
     return found
 
 
 def matches(found: str, wanted: str) -> bool:
     """Whether a version is in a range of the kinds that pyproject.toml uses: >=, <, and == with a star."""
-    for clause in filter(None, map(str.strip, wanted.split(","))):
-        operator, limit = re.match(r"(>=|<|==)\s*(\S+)", clause).groups()
+    for operator, limit in re.findall(r"(>=|<|==)\s*([^\s,]+)", wanted):
         here, there = numbers(found), numbers(limit)
         if operator == "==" and here[: len(there)] != there:
             return False
@@ -115,4 +114,5 @@ def matches(found: str, wanted: str) -> bool:
 
 def numbers(text: str) -> tuple[int, ...]:
     """The leading numbers of a version: 2.13.0 of 2.13.0+cpu, 0.9 of 0.9.*"""
-    return tuple(map(int, re.match(r"\d+(\.\d+)*", text)[0].split(".")))
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(map(int, found[0].split("."))) if found else ()

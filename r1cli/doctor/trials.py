@@ -82,9 +82,8 @@ def sandboxes() -> Iterator[Finding]:
         finally:
             trial.close()
         there = kind != "bubblewrap" or shutil.which("bwrap")
-        status = "ok" if good else "broken" if there else "absent"
-        found = "holds a program" if good else trial.problem
-        yield Finding(kind, status, False, found, SANDBOX, "" if good or works else _FIXES[kind])
+        found, fix = "holds a program" if good else trial.problem, "" if good or works else _FIXES[kind]
+        yield Finding(kind, "ok" if good else "broken" if there else "absent", False, found, SANDBOX, fix)
         works = works or good
 
 

@@ -16,7 +16,7 @@ from r1cli.prompts.sources import TASKS
 from r1cli.rewards.language import LANGUAGES
 from r1cli.signatures import Parameter
 
-REWARDS = sys.modules[find("reward").__module__].BUILT_IN
+REWARDS = sys.modules[find("reward").__module__].built_in()
 RECORDS = ("jsonl",)
 DATA = ("jsonl", "json", "csv", "tsv", "parquet", "arrow", "gz", "zst", "bz2", "xz")
 METRICS = (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
+from typing import Any
 
 from r1cli.errors import InputError
 from r1cli.rewards.extract import completion_of, split_thinking, was_prefilled
@@ -220,7 +221,7 @@ def _foreign_words(text: str, target: str) -> int:
 
 
 @lru_cache(maxsize=1)
-def _detector():
+def _detector() -> Any:
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:
