@@ -25,6 +25,7 @@ COMMANDS = {
     "filter": ("filter", "filter_"),
     "grpo-step": ("grpo_step", "grpo_step"),
     "sft": ("sft", "sft"),
+    "distill": ("distill", "distill"),
     "eval": ("eval", "eval_"),
     "show": ("show", "show"),
     "plot": ("plot", "plot"),

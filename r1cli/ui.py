@@ -22,6 +22,11 @@ def verbose() -> bool:
     return bool(_state["verbose"])
 
 
+def quiet() -> bool:
+    """Whether -q was given."""
+    return bool(_state["quiet"])
+
+
 def error(message: str) -> None:
     """One line that says what went wrong; shown even with -q."""
     _line(message)

@@ -26,10 +26,14 @@ ABOUT_THE_EXAMPLES = {
     "checkpoint", "examples", "out", "template", "validation", "retokenize", "restart", "save_every", "keep", "output",
     "skip_bad", "device", "threads", "gradient_checkpointing", "quiet", "verbose",
 }  # fmt: skip
+ABOUT_THE_STUDENT = ABOUT_THE_EXAMPLES - {"checkpoint", "examples", "retokenize"} | {
+    "student", "records", "teacher", "sample", "reward", "filter_", "work",
+}  # fmt: skip
 DERIVED = {"total_steps"}
 SETTINGS = (
     ("grpo-step", GrpoSettings, CHOICES, ABOUT_THE_RUN, set()),
     ("sft", SftSettings, SFT_CHOICES, ABOUT_THE_EXAMPLES, DERIVED),
+    ("distill", SftSettings, SFT_CHOICES, ABOUT_THE_STUDENT, DERIVED),
 )
 
 GROUP = typer.main.get_command(usage.build({name: find(name) for name in COMMANDS}))
@@ -119,11 +123,14 @@ def test_same_name_means_the_same_everywhere():
 
 
 def commands_of(line):
-    """The words of each command of a shell line."""
-    words = [[]]
+    """The words of each command of a shell line; options of a stage of distill are a command of their own."""
+    words, stages = [[]], []
     for word in shlex.split(line, comments=True):
+        if " " in word and words[-1][-1] in ("--sample", "--reward", "--filter"):
+            stages.append(["r1", words[-1][-1].removeprefix("--"), *word.split()])
+            word = "OPTIONS"
         words.append([]) if word == "|" else words[-1].append(word)
-    return words
+    return [*words, *stages]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
