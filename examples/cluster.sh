@@ -26,6 +26,7 @@ program=${SLURM_SUBMIT_DIR:-.}/examples/cluster.sh
 serve() {
     local run=$1 first backend
     first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -1)
+    # shellcheck disable=SC2016 # what each node expands for itself
     local command=(srun --nodes="$SLURM_NNODES" --ntasks-per-node=1 --kill-on-bad-exit=1
         bash -c 'exec r1 serve "$0" --gpus "$1" --zero "$2" --nnodes "$3" --node-rank "$SLURM_NODEID" --rendezvous "$4"'
         "$run" "${GPUS:-8}" "${ZERO:-3}" "$SLURM_NNODES" "$first:${PORT:-29500}")

@@ -10,17 +10,15 @@
 # The base is one that ships (minutes on a laptop's core) or a real one (the paper's numbers).
 is_tiny() { case ${BASE:-tiny} in tiny | tiny-student) ;; *) false ;; esac }
 
-# What a base needs: SAMPLE and STEP, arguments of r1 sample and r1 grpo-step in a loop; JUDGE, those of r1 reward; TEST,
-# those of r1 eval. A tiny base brings its learning rate and batch in run.json. For others this is the paper's rollout:
+# What a base needs: SAMPLE, STEP and JUDGE, arguments of r1 sample, r1 grpo-step and r1 reward. A tiny base brings its learning rate and batch in run.json. For others this is the paper's rollout:
 # 8,192 outputs (512 questions x 16) dealt into 16 minibatches, one pass; the learning rate 3e-6, KL 0.001, clip ratio
 # 10, a reference that moves every 400 steps and at most 32,768 tokens are r1's defaults (Nature, "Training details").
 settings() {
-    SAMPLE=() STEP=() TEST=()
+    SAMPLE=() STEP=()
     # The paper: accuracy and format at equal weight. At that weight the tiny base first learns to look as if it thought.
     JUDGE=(--format --accuracy)
     if is_tiny; then
         JUDGE+=(--weight format=0.3)
-        [ -z "${small:-}" ] || TEST=(--questions 20 -k 4)
     else
         SAMPLE=(--questions 512) STEP=(--minibatches 16)
         ITERATIONS=${ITERATIONS:-650}
@@ -84,9 +82,10 @@ learn() {
     done
 }
 
-# result NAME CKPT: measures CKPT for the table of $OUT (cheap while it is kept in memory); table NAME...: prints that.
+# result NAME CKPT: measures CKPT for the table in $OUT (cheap while it is kept in memory). table NAME...: prints that.
+# What sources this has set `here`, the folder of the scripts, and `small`.
 result() {
-    EVALS=$OUT/results "$here/evaluate.sh" ${small:+--small} "$1=$2" > /dev/null
+    EVALS=$OUT/results "${here:?}/evaluate.sh" ${small:+--small} "$1=$2" > /dev/null
 }
 table() {
     EVALS=$OUT/results "$here/evaluate.sh" "${@/%/=-}"

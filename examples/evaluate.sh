@@ -37,6 +37,7 @@ for column in "$@"; do
 done
 
 # One row a set and metric. The last column is DeepSeek-R1's, where the paper prints one of that metric.
+# shellcheck disable=SC2016 # jq's variables, not the shell's
 rows='
 def row($set; $title; $metric; $paper): {set: $set, title: $title, metric: $metric, paper: $paper};
 [row("sum"; "Sums (pass@1)"; "pass@1"; null), row("sum"; "Sums (cons@k)"; "cons"; null),
@@ -46,6 +47,7 @@ def row($set; $title; $metric; $paper): {set: $set, title: $title, metric: $metr
  row("livecodebench"; "LiveCodeBench (pass@1)"; "pass@1"; 65.9), row("codeforces"; "Codeforces (pass@1)"; "pass@1"; null),
  row("mmlu"; "MMLU (EM)"; "pass@1"; 90.8), row("mmlu-pro"; "MMLU-Pro (EM)"; "pass@1"; 84.0),
  row("ifeval"; "IF-Eval (prompt strict)"; "pass@1"; 83.3)]'
+# shellcheck disable=SC2016
 table='
 def cell: if . == null then "-" elif . == "" then "" else . * 10 | round / 10 | tostring end;
 (reduce inputs as $one ({}; .[$one.set][$one.name] = $one.found)) as $all

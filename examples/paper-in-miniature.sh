@@ -14,7 +14,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 small=
 if [ "${1:-}" = --small ]; then
     small=1
-    export SEEDS=${SEEDS:-0} UPDATES=5 HALFWAY=3 SECOND=4 ALONE=4 COLD=30 TAUGHT=30 EPOCHS=1 K=2 HELD=12
+    export SEEDS=${SEEDS:-0} UPDATES=4 HALFWAY=2 SECOND=4 ALONE=4 COLD=20 TAUGHT=20 EPOCHS=1 K=2 HELD=12 RATES=4e-4
     shift
 fi
 export SEEDS=${SEEDS:-0 1 2}
@@ -23,7 +23,7 @@ export UPDATES=${UPDATES:-45} HALFWAY=${HALFWAY:-15} SECOND=${SECOND:-20} ALONE=
 export COLD=${COLD:-100} TAUGHT=${TAUGHT:-900} EPOCHS=${EPOCHS:-4} # examples; questions x 4 samples; passes
 export K=${K:-16} HELD=${HELD:-200} # samples of so many held-out questions
 export OMP_NUM_THREADS=1
-RATES='2e-4 4e-4 8e-4' # learning rates that the student's own reinforcement learning gets to try
+export RATES=${RATES:-2e-4 4e-4 8e-4} # learning rates that the student's own reinforcement learning gets to try
 
 measure() { # RUN NAME [ARGS]: the held-out questions; temperature 0.6 and top-p 0.95 (v2, D.1) unless ARGS say otherwise
     r1 eval -q "$1" held-out.jsonl -k "$K" "${@:3}" --items "$2.part" > /dev/null
@@ -162,7 +162,10 @@ mkdir -p "$OUT" "$(dirname "$results")"
 lanes() { xargs -P "${LANES:-2}" -L 1 "$here/paper-in-miniature.sh" --piece "$OUT"; }
 for seed in $SEEDS; do printf '%s\n' "stages $seed" "language $seed" "zero $seed" "heavy $seed"; done | { echo base 0 && cat; } | lanes
 # The students come after those that they learn from.
-for seed in $SEEDS; do printf "student%s $seed\\n" $RATES && echo "distilled $seed"; done | lanes
+for seed in $SEEDS; do
+    for rate in $RATES; do echo "student$rate $seed"; done
+    echo "distilled $seed"
+done | lanes
 
 "${PYTHON:-python3}" "$here/miniature/collect.py" "$OUT" "$results"
 "${PYTHON:-python3}" "$here/miniature/page.py" "$results" "$page"

@@ -8,6 +8,7 @@
 # is what the tests run: it shows that everything works, and learns next to nothing.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
+# shellcheck source=examples/common.sh
 . "$here/common.sh"
 
 small=
@@ -18,15 +19,16 @@ settings
 # Of the paper's 10,400 steps (650 iterations of 16) the first 8,200 had outputs of up to 32,768 tokens, the others of up
 # to 65,536: ITERATIONS=512, then the same command without it and with MAX_TOKENS=65536, where the context allows it.
 ITERATIONS=${ITERATIONS:-$([ -n "$small" ] && echo 8 || echo 60)}
+length=() # the tiny base's learning rate falls to the end; the paper's is constant
+! is_tiny || length=(--total-steps "$ITERATIONS")
 mkdir -p "$OUT"
 prompts "$OUT"
 
-make_run "$OUT/run" --from "$BASE" --seed "${SEED:-0}" ${PROMPTS:+--task "$PROMPTS"} \
-    $(is_tiny && echo "--total-steps $ITERATIONS")
+make_run "$OUT/run" --from "$BASE" --seed "${SEED:-0}" ${PROMPTS:+--task "$PROMPTS"} "${length[@]}"
 keep "$OUT/run"
 result base "$OUT/run" # as long as nothing was learnt: what is measured already is not measured again
 say "$ITERATIONS iterations of reinforcement learning; rewards by rules alone (v1, 2.2.2)"
 learn "$OUT/run" "$ITERATIONS" "${JUDGE[@]}"
-result R1-Zero "$OUT/run"
+result "R1-Zero-$ITERATIONS" "$OUT/run"
 r1 plot "$OUT/run"
-table base R1-Zero
+table base "R1-Zero-$ITERATIONS"

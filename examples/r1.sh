@@ -12,6 +12,7 @@
 # OUT then holds a run a stage. Interrupted, the same command goes on. --small is what the tests run.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
+# shellcheck source=examples/common.sh
 . "$here/common.sh"
 
 small=
@@ -55,8 +56,10 @@ if [ ! -e "$OUT/1-examples.jsonl" ]; then
 fi
 r1 sft "$BASE" "$OUT/1-examples.jsonl" --out "$OUT/1-cold" "${cold_sft[@]}" > /dev/null
 
+length=() # the tiny base's learning rate falls to the end; the paper's is constant
+! is_tiny || length=(--total-steps "$reason")
 say "stage 2, reasoning: reinforcement learning with a reward for staying in one language (v1, 2.3.2)"
-make_run "$OUT/2-reasoning" --from "$OUT/1-cold" --seed "$SEED" ${PROMPTS:+--task "$PROMPTS"} --total-steps "$reason"
+make_run "$OUT/2-reasoning" --from "$OUT/1-cold" --seed "$SEED" ${PROMPTS:+--task "$PROMPTS"} "${length[@]}"
 keep "$OUT/2-reasoning"
 result Dev1 "$OUT/2-reasoning" # before its first step
 learn "$OUT/2-reasoning" "$reason" "${JUDGE[@]}" "${language[@]}"
@@ -78,7 +81,8 @@ say "stage 4, all scenarios: rules and language, and in the last quarter a prefe
 # last 400 of 1,700 steps because longer training on it hacked it (v2, B.5). r1 trains no reward models yet: --exec runs a
 # program of yours instead; `--judge URL` would be a model that compares with the reference answer.
 SAMPLE+=(--temperature 0.7)
-make_run "$OUT/4-all" --from "$OUT/3-sft" --seed "$SEED" ${PROMPTS:+--task "$PROMPTS"} --total-steps "$all"
+! is_tiny || length=(--total-steps "$all")
+make_run "$OUT/4-all" --from "$OUT/3-sft" --seed "$SEED" ${PROMPTS:+--task "$PROMPTS"} "${length[@]}"
 keep "$OUT/4-all"
 result Dev3 "$OUT/4-all"
 learn "$OUT/4-all" "$((all - all / 4))" "${JUDGE[@]}" "${language[@]}"
