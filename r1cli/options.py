@@ -24,6 +24,16 @@ class Argument:
         self.help, self.metavar = help, metavar
 
 
+# Help lists options in groups. A command's file may name its own: HEADINGS = {"first option of a group": "Heading"};
+# what many commands have stands under the same heading in each, and this one comes last.
+LAST_HEADING = "Output and messages"
+_ENGINE = (
+    "device", "threads", "slots", "gradient_checkpointing", "sampler", "gpu_memory", "sleep", "engines",
+    "tensor_parallel",
+)  # fmt: skip
+_LAST = ("output", "skip_bad", "quiet", "verbose", "help")
+COMMON_HEADINGS = {**dict.fromkeys(_ENGINE, "Engine"), **dict.fromkeys(_LAST, LAST_HEADING)}
+
 Loss = Literal["grpo", "r1", "gspo", "gspo-token", "cispo"]
 Normalize = Literal["sequence", "token", "constant"]
 Scale = Literal["group", "batch", "none"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from r1cli.atomic import discard, point, replace_file, sync_tree
-from r1cli.errors import InputError, R1Error
+from r1cli.errors import InputError, R1Error, nearest, nearest_file
 from r1cli.history import State, append_metrics, repair_metrics
 from r1cli.records import digest
 
@@ -255,5 +255,6 @@ def hub_folder(name: str) -> Path:
         if (folder / "config.json").is_file():
             return folder
     advice = f"; fetch it with: hf download {name}" if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""
-    kinds = "a run (r1 init makes one), a model folder, `tiny` or a model in the hub cache"
-    raise InputError(f"no checkpoint {name}: not {kinds}{advice}")
+    near = nearest(name, BASES) or nearest_file(Path(name))
+    kinds = "a run (r1 init makes one), a model folder, `tiny`, `tiny-student` or a model in the hub cache"
+    raise InputError(f"no checkpoint {name}: not {kinds}{near or advice}")

@@ -54,13 +54,22 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
+def introduce(lines: list[str]) -> None:
+    """Lines before an error, for a person: how a command is used."""
+    _write("\n".join([*lines, "", ""]))
+
+
 def _line(message: str) -> None:
-    clear = "\r\x1b[K" if Progress.drawn else ""
-    Progress.drawn = False
     # One event is one line, whatever a file name or a library put into it.
     message = printable(" ".join(message.splitlines()))
+    _write(f"{_state['command']}: {message}\n")
+
+
+def _write(text: str) -> None:
+    clear = "\r\x1b[K" if Progress.drawn else ""
+    Progress.drawn = False
     try:
-        sys.stderr.write(f"{clear}{_state['command']}: {message}\n")
+        sys.stderr.write(f"{clear}{text}")
         sys.stderr.flush()
     except (OSError, ValueError):  # a terminal that is gone must not turn a finished job into a failed one
         return
@@ -97,6 +106,28 @@ def _flush() -> None:
 def is_terminal(stream: object) -> bool:
     """Whether a stream is a terminal that understands more than plain lines."""
     return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
+
+
+def unicode(stream: object) -> bool:
+    """Whether this stream takes more than ASCII.
+
+    The locale says so, where one is set; Python alone would call the C locale UTF-8. Where none is set, as in most
+    containers, nothing is said about the terminal, and nearly all of them are.
+    """
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "UTF-8")
+    charset = getattr(stream, "encoding", None) or ""
+    return all(name.lower().replace("-", "").endswith("utf8") for name in (locale.partition("@")[0], charset))
+
+
+# What our own texts have beyond ASCII.
+_ASCII = str.maketrans({"─": "-", "│": "|", "·": "-", "→": "->", "±": "+-", "×": "x", "…": "...", "≥": ">=", "≤": "<="})
+
+
+def encoded(text: str, stream: object) -> bytes:
+    """Text as the stream takes it: UTF-8, or ASCII in which other letters are written as \\u and their number."""
+    if unicode(stream):
+        return text.encode("utf-8", "backslashreplace")
+    return text.translate(_ASCII).encode("ascii", "backslashreplace")
 
 
 def colour(stream: object) -> bool:

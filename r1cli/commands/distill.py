@@ -12,6 +12,11 @@ STAGES = {"sample": "", "reward": "--accuracy", "filter_": "--correct --finish-r
 # Everything else is about the training and shared with r1 sft.
 CURATION = ("student", "records", "teacher", *STAGES, "work", "quiet", "verbose")
 
+HEADINGS = {
+    "out": "Run", "teacher": "Teacher", "template": "Run", "epochs": "Update", "validation": "Validation",
+    "weight_decay": "Optimizer and schedule", "shuffle_seed": "Order and tokens of the examples", "restart": "Steps",
+}  # fmt: skip
+
 
 def distill(
     student: Annotated[

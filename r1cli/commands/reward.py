@@ -7,9 +7,8 @@ from typing import Annotated, Any
 from r1cli import options, ui
 from r1cli.options import Option
 
-BUILT_IN = ("accuracy", "choice", "code", "ifeval", "format", "language", "length", "repetition", "judge")
-CHOICES = (*BUILT_IN, "exec", "python")
-
+# Parameters that are no reward; every other one is, with the name of its file in rewards/ or of its judge.
+HANDLING = {"files", "exec_", "python", "weight", "selftest", "output", "skip_bad", "quiet", "verbose"}
 # What each option is about: it is refused where none of these was asked for.
 SETTINGS = {
     "lenient": ("accuracy", "ifeval"), "format_shape": ("format_",), "language_detector": ("language",),
@@ -17,6 +16,10 @@ SETTINGS = {
     "sandbox": ("code",), "unsafe_no_sandbox": ("code",), "code_timeout": ("code",), "code_memory": ("code",),
     "judge_model": ("judge",), "judge_prompt": ("judge",), "concurrency": ("judge",), "timeout": ("exec_", "python"),
     "on_error": ("exec_", "python"), "jobs": ("accuracy", "code"),
+}  # fmt: skip
+HEADINGS = {
+    "accuracy": "Rewards", "weight": "How they judge", "sandbox": "Programs (--code)",
+    "judge_model": "A model (--judge)", "timeout": "Your own (--exec, --python)", "jobs": "Running",
 }  # fmt: skip
 
 
@@ -151,9 +154,10 @@ def reward(
 
     _check_settings(given)
     plugins = _plugins(given)
-    names = [name for name in BUILT_IN if name in given or f"{name}_" in given] + list(plugins)
+    names = [name for name in built_in() if name in given or f"{name}_" in given] + list(plugins)
     if not names:
-        raise InputError(f"nothing to judge by: name at least one of {', '.join('--' + name for name in CHOICES)}")
+        known = ", ".join(f"--{name}" for name in (*built_in(), "exec", "python"))
+        raise InputError(f"nothing to judge by: name at least one of {known}")
     if selftest and (len(names) > 1 or names[0] not in own.REFERENCES):
         raise InputError(
             f"--selftest takes one of {', '.join('--' + name for name in own.REFERENCES)}, and nothing else"
@@ -187,6 +191,12 @@ def reward(
     ui.say(summary.line())
     if failing:
         raise R1Error(f"{failing} of {summary.count} references do not pass their own grader")
+
+
+def built_in() -> tuple[str, ...]:
+    """The names of our own rewards, as the options declare them."""
+    about = HANDLING | set(SETTINGS)
+    return tuple(name.rstrip("_") for name in reward.__annotations__ if name not in about and name != "return")
 
 
 def _items(files: list[Path], skip_bad: bool, reference: str | None) -> Iterator[tuple[dict, str, Any]]:
@@ -248,7 +258,7 @@ def _plugins(given: dict[str, Any]) -> dict[str, Any]:
                 name, what = text.rpartition(":")[2], text
             if not name.isidentifier() or not what:
                 raise InputError(f"{flag}: expected NAME={'CMD' if option == 'exec_' else 'FILE:FUNC'}, NAME a word")
-            if name in plugins or name in BUILT_IN:
+            if name in plugins or name in built_in():
                 raise InputError(f"{flag}: there is a reward {name} already; take another name")
             if option == "exec_":
                 from r1cli.rewards.plugins.coprocess import ExecJudge
@@ -274,13 +284,15 @@ def _check_settings(given: dict[str, Any]) -> None:
 
 def _weights(given: list[str], names: list[str]) -> dict[str, float]:
     """The weight of each chosen reward, 1 unless given as NAME=W."""
-    from r1cli.errors import InputError
+    from r1cli.errors import InputError, nearest
 
     weights = dict.fromkeys(names, 1.0)
     for text in given:
         name, _, number = text.partition("=")
         if name not in weights:
-            raise InputError(f"--weight {text}: {name} is not among the rewards asked for ({', '.join(names)})")
+            raise InputError(
+                f"--weight {text}: {name} is not among the rewards asked for ({', '.join(names)}){nearest(name, names)}"
+            )
         try:
             weights[name] = float(number)
         except ValueError:

@@ -16,6 +16,12 @@ HANDLING = {
 }  # fmt: skip
 
 
+HEADINGS = {
+    "out": "Run", "epochs": "Update", "validation": "Validation", "weight_decay": "Optimizer and schedule",
+    "shuffle_seed": "Order and tokens of the examples", "restart": "Steps",
+}  # fmt: skip
+
+
 def sft(
     checkpoint: Annotated[
         str, Argument(metavar="CKPT", help="The run to train; with --out a run, a model folder, a hub id or tiny.")
