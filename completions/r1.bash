@@ -158,7 +158,7 @@ _r1_value() {
             _r1_folders
             ;;
         'init --from' | 'sample 1' | 'reward --judge' | 'sft 1' | 'distill 1' | 'distill --teacher' | 'eval 1')
-            _r1_words tiny; _r1_checkpoints run.json config.json
+            _r1_words tiny tiny-student; _r1_checkpoints run.json config.json
             ;;
         'init --task')
             _r1_words sum countdown; _r1_files jsonl
