@@ -92,7 +92,7 @@ function __r1_valued
         case eval
             string split ' ' -- '--preset --samples -k --pass-at --cons-at --ties --questions --temperature --top-p --max-tokens --stop --template --seed --items --model --concurrency --jobs -j --output -o --device --threads --slots --sampler --gpu-memory --engines --tensor-parallel'
         case show
-            string split ' ' -- '--limit -n --field -f'
+            string split ' ' -- '--limit -n --tokenizer --field -f --html'
         case plot
             string split ' ' -- '--metric -m --over --smooth --label --output -o --theme --height'
         case serve
@@ -439,8 +439,13 @@ complete -c r1 -n '__r1_at eval' -l verbose -s v -d 'Say more, and show tracebac
 complete -c r1 -n '__r1_at eval' -l help -s h -d 'Show this and exit.'
 
 complete -c r1 -n '__r1_at show 0' -a '(__r1_files jsonl)'
-complete -c r1 -n '__r1_at show' -l limit -s n -x -d 'At most N records.'
+complete -c r1 -n '__r1_at show' -l limit -s n -x -d 'At most N records (groups, differences).'
+complete -c r1 -n '__r1_at show' -l groups -d 'One page a group: its rewards, and the best sample beside the worst.'
+complete -c r1 -n '__r1_at show' -l diff -d 'What differs between two FILEs: verdicts, or answers side by side.'
+complete -c r1 -n '__r1_at show' -l tokens -d 'Mark tokens to which the sampler gave less than .5, .1 and .01.'
+complete -c r1 -n '__r1_at show' -l tokenizer -x -a 'tiny tiny-student (__r1_checkpoints run.json config.json)' -d 'Whose tokenizer --tokens takes (default: the policy\'s).'
 complete -c r1 -n '__r1_at show' -l field -s f -x -d 'A table of these fields, one record a line; repeatable.'
+complete -c r1 -n '__r1_at show' -l html -x -a '(__r1_files jsonl)' -d 'Write one page of HTML that needs no other file.'
 complete -c r1 -n '__r1_at show' -l skip-bad -d 'Count bad lines and go on instead of stopping.'
 complete -c r1 -n '__r1_at show' -l quiet -s q -d 'Say nothing but errors.'
 complete -c r1 -n '__r1_at show' -l verbose -s v -d 'Say more, and show tracebacks.'
