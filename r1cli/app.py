@@ -47,6 +47,11 @@ class UsageFault(R1Error):
 
 def dispatch(arguments: list[str]) -> None:
     """Runs the command that the line names: at once when it is an ordinary line, by way of typer otherwise."""
+    if arguments == ["help", "stream"]:
+        from r1cli import helping
+
+        sys.stdout.write(helping.stream_page())
+        return
     if arguments[:1] == ["help"]:
         arguments = [*(word for word in arguments[1:2] if word != "help"), "--help"]
     name = arguments[0] if arguments and arguments[0] in COMMANDS else None

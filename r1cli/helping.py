@@ -77,6 +77,25 @@ def program_page(summary: str, examples: Iterable[str], summaries: Mapping[str, 
     return "\n".join([*lines, ""])
 
 
+def stream_page() -> str:
+    """The manual of the records, from its source."""
+    from r1cli.manual import sources
+
+    columns, lines = width(), ["r1-stream: records and run directories"]
+    for heading, blocks in sources.load("r1-stream").items():
+        lines += ["", heading]
+        for place, block in enumerate(blocks):
+            lines += [""] if place else []
+            if isinstance(block, sources.Literal):
+                lines += [f"    {line}" for line in block.lines]
+                continue
+            if isinstance(block, sources.Term):
+                lines += _fold(block.term.replace("`", ""), columns, "  ")
+            indent = "      " if isinstance(block, sources.Term) else "  "
+            lines += _fold(block.text.replace("`", ""), columns, indent)
+    return "\n".join([*lines, ""])
+
+
 def spelling(option: Parameter) -> str:
     """An option as help shows it: short names first, then the value."""
     names = ", ".join(sorted(option.flags, key=lambda flag: flag.startswith("--")))

@@ -17,8 +17,6 @@ SETTINGS = {
     "judge_model": ("judge",), "judge_prompt": ("judge",), "concurrency": ("judge",), "timeout": ("exec_", "python"),
     "on_error": ("exec_", "python"), "jobs": ("accuracy", "code"),
 }  # fmt: skip
-
-
 HEADINGS = {
     "accuracy": "Rewards", "weight": "How they judge", "sandbox": "Programs (--code)",
     "judge_model": "A model (--judge)", "timeout": "Your own (--exec, --python)", "jobs": "Running",
