@@ -25,6 +25,11 @@ def verbose() -> bool:
     return bool(_state["verbose"])
 
 
+def quiet() -> bool:
+    """Whether -q was given."""
+    return bool(_state["quiet"])
+
+
 def error(message: str) -> None:
     """One line that says what went wrong; shown even with -q."""
     _line(message)
@@ -55,19 +60,27 @@ def printable(text: str) -> str:
 _held: list[str] = []
 
 
+def introduce(lines: list[str]) -> None:
+    """Lines before an error, for a person: how a command is used."""
+    _write("\n".join([*lines, "", ""]))
+
+
 def _line(message: str) -> None:
     # One event is one line, whatever a file name or a library put into it.
-    line = f"{_state['command']}: {printable(' '.join(message.splitlines()))}\n"
+    _write(f"{_state['command']}: {printable(' '.join(message.splitlines()))}\n")
+
+
+def _write(text: str) -> None:
     shared = is_terminal(sys.stderr)
     if _state["paging"] or (shared and terminal.taken(terminal.PAGER)):
-        _held.append(line)
+        _held.append(text)
         return
     # Our own progress line, or that of another stage of the pipe, which draws it again below.
     clear = "\r\x1b[K" if Progress.drawn or (shared and terminal.taken(terminal.LINE)) else ""
     Progress.drawn = False
-    lines, _held[:] = "".join([*_held, line]), []
+    whole, _held[:] = "".join([*_held, text]), []
     try:
-        sys.stderr.write(clear + _for_stderr(lines))
+        sys.stderr.write(clear + _for_stderr(whole))
         sys.stderr.flush()
     except (OSError, ValueError):  # a terminal that is gone must not turn a finished job into a failed one
         return
