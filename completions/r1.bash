@@ -105,8 +105,8 @@ _r1_command() {
             last=2
             ;;
         distill)
-            options='--out --teacher --sample --reward --filter --work --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --restart --save-every --keep --output --skip-bad --device --threads --gradient-checkpointing --no-gradient-checkpointing --quiet --verbose --help'
-            valued=' --out --teacher --sample --reward --filter --work --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --save-every --keep --output -o --device --threads '
+            options='--out --teacher --sample --reward --filter --work --on-policy --top-k --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --restart --save-every --keep --output --skip-bad --device --threads --gradient-checkpointing --no-gradient-checkpointing --quiet --verbose --help'
+            valued=' --out --teacher --sample --reward --filter --work --top-k --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --save-every --keep --output -o --device --threads '
             last=2
             ;;
         eval)
@@ -115,8 +115,8 @@ _r1_command() {
             last=2
             ;;
         show)
-            options='--limit --field --skip-bad --quiet --verbose --help'
-            valued=' --limit -n --field -f '
+            options='--limit --groups --diff --tokens --tokenizer --field --html --skip-bad --quiet --verbose --help'
+            valued=' --limit -n --tokenizer --field -f --html '
             last=1
             ;;
         plot)
@@ -157,8 +157,8 @@ _r1_value() {
         'init 1' | 'prompts --tests-dir' | 'sft --out' | 'distill --work' | 'export 2')
             _r1_folders
             ;;
-        'init --from' | 'sample 1' | 'reward --judge' | 'sft 1' | 'distill 1' | 'distill --teacher' | 'eval 1')
-            _r1_words tiny; _r1_checkpoints run.json config.json
+        'init --from' | 'sample 1' | 'reward --judge' | 'sft 1' | 'distill 1' | 'distill --teacher' | 'eval 1' | 'show --tokenizer')
+            _r1_words tiny tiny-student; _r1_checkpoints run.json config.json
             ;;
         'init --task')
             _r1_words sum countdown; _r1_files jsonl
@@ -187,7 +187,7 @@ _r1_value() {
         'prompts --output' | 'prompts -o' | 'sample --output' | 'sample -o' | 'reward --judge-prompt' | 'reward --output' | 'reward -o' | 'filter --output' | 'filter -o' | 'grpo-step --output' | 'grpo-step -o' | 'sft --output' | 'sft -o' | 'distill --output' | 'distill -o' | 'eval --output' | 'eval -o' | 'plot --output' | 'plot -o' | 'serve --hostfile' | 'doctor --output' | 'doctor -o')
             _r1_files
             ;;
-        'sample 2' | 'sample --few-shot' | 'reward 1' | 'filter 1' | 'filter --decontaminate' | 'filter --rejects' | 'grpo-step 1' | 'sft 2' | 'sft --validation' | 'distill 2' | 'distill --validation' | 'eval 2' | 'eval --items' | 'show 1')
+        'sample 2' | 'sample --few-shot' | 'reward 1' | 'filter 1' | 'filter --decontaminate' | 'filter --rejects' | 'grpo-step 1' | 'sft 2' | 'sft --validation' | 'distill 2' | 'distill --validation' | 'eval 2' | 'eval --items' | 'show 1' | 'show --html')
             _r1_files jsonl
             ;;
         'sample --split')

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 _state = {"command": "r1", "quiet": False, "verbose": False}
 
@@ -108,8 +109,34 @@ def is_terminal(stream: object) -> bool:
     return bool(getattr(stream, "isatty", lambda: False)()) and os.environ.get("TERM") != "dumb"
 
 
-def unicode(stream: object) -> bool:
-    """Whether this stream takes more than ASCII.
+class Screen(NamedTuple):
+    """What standard output can show: a terminal or not, colours, letters beyond ASCII, how many columns and lines."""
+
+    terminal: bool
+    colour: bool
+    utf8: bool
+    columns: int
+    lines: int
+
+    def encode(self, text: str) -> bytes:
+        """Text as it takes it: UTF-8, or ASCII in which other letters are written as \\u and their number."""
+        if self.utf8:
+            return text.encode("utf-8", "backslashreplace")
+        return text.translate(_ASCII).encode("ascii", "backslashreplace")
+
+
+# What our own texts have beyond ASCII.
+_ASCII = str.maketrans({"─": "-", "│": "|", "·": "-", "→": "->", "±": "+-", "×": "x", "…": "...", "≥": ">=", "≤": "<="})
+
+
+def screen() -> Screen:
+    """Standard output as it is now; to be asked before stream.py takes it away."""
+    columns, lines = terminal_size(1)
+    return Screen(is_terminal(sys.stdout), colour(sys.stdout), _utf8(sys.stdout), columns, lines)
+
+
+def _utf8(stream: object) -> bool:
+    """Whether a stream takes more than ASCII.
 
     The locale says so, where one is set; Python alone would call the C locale UTF-8. Where none is set, as in most
     containers, nothing is said about the terminal, and nearly all of them are.
@@ -117,17 +144,6 @@ def unicode(stream: object) -> bool:
     locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "UTF-8")
     charset = getattr(stream, "encoding", None) or ""
     return all(name.lower().replace("-", "").endswith("utf8") for name in (locale.partition("@")[0], charset))
-
-
-# What our own texts have beyond ASCII.
-_ASCII = str.maketrans({"─": "-", "│": "|", "·": "-", "→": "->", "±": "+-", "×": "x", "…": "...", "≥": ">=", "≤": "<="})
-
-
-def encoded(text: str, stream: object) -> bytes:
-    """Text as the stream takes it: UTF-8, or ASCII in which other letters are written as \\u and their number."""
-    if unicode(stream):
-        return text.encode("utf-8", "backslashreplace")
-    return text.translate(_ASCII).encode("ascii", "backslashreplace")
 
 
 def colour(stream: object) -> bool:
@@ -165,8 +181,14 @@ class Progress:
 
 
 def terminal_width() -> int:
-    """Columns of the terminal, 80 where there is none."""
+    """Columns of the terminal that messages go to, 80 where there is none."""
+    return terminal_size(2)[0]
+
+
+def terminal_size(fd: int) -> tuple[int, int]:
+    """Columns and lines of a terminal; 80 and 24 where there is none, or where it does not know."""
     try:
-        return max(20, os.get_terminal_size(2).columns or 80)
+        columns, lines = os.get_terminal_size(fd)
     except OSError:
-        return 80
+        columns = lines = 0
+    return max(20, columns or 80), max(2, lines or 24)
