@@ -69,7 +69,7 @@ FLIPS = {
         "decontaminate": "--decontaminate held.jsonl", "ngram": (
         "--decontaminate near.jsonl rolls.jsonl", "--decontaminate near.jsonl --ngram 2 rolls.jsonl"),
         "decontaminate_answers": ("--decontaminate said.jsonl --ngram 2 rolls.jsonl",
-        "--decontaminate said.jsonl --ngram 2 --decontaminate-answers rolls.jsonl"), 
+        "--decontaminate said.jsonl --ngram 2 --decontaminate-answers rolls.jsonl"),
         "dedupe": "--dedupe exact --dedupe-by completion",
         "dedupe_by": ("--dedupe exact rolls.jsonl", "--dedupe exact --dedupe-by prompt rolls.jsonl"),
         "similarity": "--similarity 0.5", "solve_rate": "--solve-rate 0.9:1", "informative": "--informative",
@@ -99,6 +99,12 @@ FLIPS = {
         "output": "-o out.jsonl", "device": "--device cpu", "threads": "--threads 1",
         "slots": "--slots 3", "sampler": "--sampler torch", "gpu_memory": "--gpu-memory 0.5", "engines": "--engines 2",
         "tensor_parallel": "--tensor-parallel 2", "quiet": QUIET, "verbose": "-v",
+    }),
+    "show": ("rolls.jsonl", {
+        "limit": "-n 1", "groups": "--groups", "diff": ("rolls.jsonl apart.jsonl", "--diff rolls.jsonl apart.jsonl"),
+        "tokens": "--tokens", "tokenizer": "--tokenizer base", "field": "-f reward", "html": "--html out.html",
+        "skip_bad": ("bad.jsonl", "bad.jsonl --skip-bad"),
+        "quiet": ("bad.jsonl --skip-bad", "bad.jsonl --skip-bad -q"), "verbose": VERBOSE,
     }),
     "plot": ("metrics.jsonl", {
         "metric": "-m kl", "over": "--over tokens", "smooth": "--smooth 3", "label": "--label mine other.jsonl",

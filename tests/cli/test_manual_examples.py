@@ -19,8 +19,8 @@ from r1cli.manual import generate, sources
 
 PAGES = sorted(path.stem for path in sources.FOLDER.glob("*.txt"))
 SCRIPTS = {name: sources.scripts(sources.load(name)) for name in PAGES}
-# Data sets of the hub, and eight GPUs.
-PARSED = re.compile(r"--preset \w+|--gpus 8\b")
+# Data sets of the hub, eight GPUs, and what ends by Ctrl-C.
+PARSED = re.compile(r"--preset \w+|--gpus 8\b|--follow")
 # In these words by the fixture, once for all pages: the served run makes commands on it thin clients.
 BEGIN, SERVE, END = "r1 init ckpt --from tiny", "r1 serve ckpt --detach", "r1 serve ckpt --stop"
 URL = "http://localhost:8000/v1"
@@ -58,6 +58,8 @@ def _furnish(folder):
     (folder / "programs.jsonl").write_text(json.dumps(test) + "\n")
     (folder / "mine.csv").write_text("text,solution\nWhat is 2+2?,\\boxed{4}\nWhat is 3+3?,so \\boxed{6}\n")
     (folder / "mine.py").write_text(MINE)
+    metrics = [{"step": step, "reward": step / 200, "kl": 0.1, "length_mean": 9.0} for step in range(1, 201)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in metrics))
     hub = folder / "hub" / "models--Qwen--Qwen2.5-1.5B"
     (hub / "refs").mkdir(parents=True)
     (hub / "refs" / "main").write_text("0")
@@ -124,7 +126,7 @@ def accepted(words):
 def test_the_others_are_read_by_the_parser():
     """Those that are not run, and the examples of the docstrings, which help shows."""
     texts = [script for scripts in SCRIPTS.values() for script in scripts if PARSED.search(script)]
-    assert len(texts) == 3
+    assert len(texts) == 4
     texts += [example for command in generate.described() for example in command.examples]
     read = [words for text in texts for words in commands_of(text)]
     assert {words[0] for words in read} == set(COMMANDS)
