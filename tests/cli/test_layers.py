@@ -18,7 +18,8 @@ ALONE = ROOT / "rewards" / "sandbox"
 # What a part may import of r1cli besides itself and errors. A name with a dot is one module of a part.
 PARTS = {
     "errors": set(),
-    "ui": set(),
+    "terminal": set(),
+    "ui": {"terminal"},
     "records": set(),
     "options": set(),
     "atomic": set(),
@@ -30,7 +31,7 @@ PARTS = {
     "evaluation": {"rewards", "records", "__version__"},
     "items": {"stream", "records", "atomic"},
     "plotting": {"stream", "ui", "evaluation"},
-    "showing": {"stream", "ui", "records", "runs"},
+    "showing": {"stream", "ui", "terminal", "records", "runs"},
     "creation": {"runs", "prompts", "algorithms.settings", "algorithms.sft_settings"},
     "prompts": {"stream", "records", "atomic", "ui", "tiny.task", "rewards.extract"},
     "algorithms": set(),

@@ -20,7 +20,7 @@ def program_folder(folder, **programs):
     return folder
 
 
-def run_example(name, *arguments, path, check=0, timeout=900, **options):
+def run_example(name, *arguments, path, check=0, timeout=1800, **options):
     """Runs examples/NAME with `path` first on PATH; returns the finished process, with text output."""
     environment = {
         **os.environ,
