@@ -88,11 +88,11 @@ function __r1_valued
         case sft
             string split ' ' -- '--out --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --save-every --keep --output -o --device --threads'
         case distill
-            string split ' ' -- '--out --teacher --sample --reward --filter --work --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --save-every --keep --output -o --device --threads'
+            string split ' ' -- '--out --teacher --sample --reward --filter --work --top-k --template --epochs --batch --batch-tokens --lr --loss --normalize --max-length --validation --validation-share --validate-every --patience --weight-decay --beta1 --beta2 --adam-eps --grad-clip --warmup-steps --warmup-ratio --decay --lr-min-ratio --shuffle-seed --micro-tokens --save-every --keep --output -o --device --threads'
         case eval
             string split ' ' -- '--preset --samples -k --pass-at --cons-at --ties --questions --temperature --top-p --max-tokens --stop --template --seed --items --model --concurrency --jobs -j --output -o --device --threads --slots --sampler --gpu-memory --engines --tensor-parallel'
         case show
-            string split ' ' -- '--limit -n --field -f'
+            string split ' ' -- '--limit -n --tokenizer --field -f --html'
         case plot
             string split ' ' -- '--metric -m --over --smooth --label --output -o --theme --height'
         case serve
@@ -367,6 +367,8 @@ complete -c r1 -n '__r1_at distill' -l sample -x -d '--teacher: options of r1 sa
 complete -c r1 -n '__r1_at distill' -l reward -x -d '--teacher: options of r1 reward (default: \'--accuracy\').'
 complete -c r1 -n '__r1_at distill' -l filter -x -d '--teacher: options of r1 filter (default: \'--correct --finish-reason stop\').'
 complete -c r1 -n '__r1_at distill' -l work -x -a '(__fish_complete_directories)' -d '--teacher: where the files of the stages are (default: the run\'s path, .work).'
+complete -c r1 -n '__r1_at distill' -l on-policy -d 'Learn from the student\'s own samples: reverse KL to a --teacher checkpoint.'
+complete -c r1 -n '__r1_at distill' -l top-k -x -d 'Learn the K likeliest tokens of a --teacher checkpoint at each token.'
 complete -c r1 -n '__r1_at distill' -l template -x -a 'r1-zero chat raw (__fish_complete_path)' -d 'r1-zero, chat, raw, or a file with {prompt} in it.'
 complete -c r1 -n '__r1_at distill' -l epochs -x -d 'Passes over the examples (paper: 2 to 3; default 2).'
 complete -c r1 -n '__r1_at distill' -l batch -x -d 'Examples per update (paper and default: 128; 64 for distillation).'
@@ -437,8 +439,13 @@ complete -c r1 -n '__r1_at eval' -l verbose -s v -d 'Say more, and show tracebac
 complete -c r1 -n '__r1_at eval' -l help -s h -d 'Show this and exit.'
 
 complete -c r1 -n '__r1_at show 0' -a '(__r1_files jsonl)'
-complete -c r1 -n '__r1_at show' -l limit -s n -x -d 'At most N records.'
+complete -c r1 -n '__r1_at show' -l limit -s n -x -d 'At most N records (groups, differences).'
+complete -c r1 -n '__r1_at show' -l groups -d 'One page a group: its rewards, and the best sample beside the worst.'
+complete -c r1 -n '__r1_at show' -l diff -d 'What differs between two FILEs: verdicts, or answers side by side.'
+complete -c r1 -n '__r1_at show' -l tokens -d 'Mark tokens to which the sampler gave less than .5, .1 and .01.'
+complete -c r1 -n '__r1_at show' -l tokenizer -x -a 'tiny tiny-student (__r1_checkpoints run.json config.json)' -d 'Whose tokenizer --tokens takes (default: the policy\'s).'
 complete -c r1 -n '__r1_at show' -l field -s f -x -d 'A table of these fields, one record a line; repeatable.'
+complete -c r1 -n '__r1_at show' -l html -x -a '(__r1_files jsonl)' -d 'Write one page of HTML that needs no other file.'
 complete -c r1 -n '__r1_at show' -l skip-bad -d 'Count bad lines and go on instead of stopping.'
 complete -c r1 -n '__r1_at show' -l quiet -s q -d 'Say nothing but errors.'
 complete -c r1 -n '__r1_at show' -l verbose -s v -d 'Say more, and show tracebacks.'

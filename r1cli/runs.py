@@ -229,7 +229,7 @@ class Run(NamedTuple):
 
 
 def locate(name: str) -> tuple[Path, Run | None]:
-    """The model folder that CKPT names, and its run if any: a base that ships, a run, a model folder, a hub id in the cache.
+    """The folder that CKPT names, and its run if any: a base that ships, a run, a model folder, a hub id in the cache.
 
     Raises InputError when it is none of these.
     """

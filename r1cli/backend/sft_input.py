@@ -17,6 +17,7 @@ from r1cli.backend.examples import Examples, Reader, Rows, split
 from r1cli.backend.model import ModelConfig
 from r1cli.backend.rollouts import settings as sampling_settings
 from r1cli.backend.shapes import Shape
+from r1cli.backend.teaching import Teaching, read_teaching
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError
 from r1cli.records import digest
@@ -31,6 +32,7 @@ class Data(NamedTuple):
     validation: Rows | None
     settings: SftSettings
     fingerprint: str
+    teaching: Teaching | None = None
 
 
 def read_settings(
@@ -92,6 +94,7 @@ def read_data(
         raise InputError("--patience needs examples to validate on: give --validation FILE or --validation-share X")
     if settings.validation_share and validation is not None:
         raise InputError("--validation and --validation-share exclude each other")
+    teaching = read_teaching(request, tokenizer, config)
     template = sampling_settings({}, run)["template"]
     drafter = Drafter(tokenizer, template, config.vocab_size, retokenize=bool(request.get("retokenize")))
     skip_bad = bool(request.get("skip_bad"))
@@ -112,4 +115,4 @@ def read_data(
         train, chosen = split(examples, settings.validation_share)
         rows = Rows(examples, chosen) if len(chosen) else None
     fingerprint = digest(examples.digest(), rows.examples.digest() if rows else None)
-    return Data(examples, train, rows, settings, fingerprint)
+    return Data(examples, train, rows, settings, fingerprint, teaching)

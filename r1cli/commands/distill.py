@@ -1,6 +1,7 @@
 """r1 distill"""
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,11 @@ from r1cli.options import Argument, Option
 # The stages before the training, by their options, and what these are unless said.
 STAGES = {"sample": "", "reward": "--accuracy", "filter_": "--correct --finish-reason stop"}
 # Everything else is about the training and shared with r1 sft.
-CURATION = ("student", "records", "teacher", *STAGES, "work", "quiet", "verbose")
+CURATION = ("student", "records", "teacher", *STAGES, "work", "on_policy", "top_k", "quiet", "verbose")
+# What has no meaning for a student that samples its own examples.
+GIVEN_EXAMPLES = (
+    "loss", "max_length", "validation", "validation_share", "validate_every", "patience", "batch_tokens",
+)  # fmt: skip
 
 HEADINGS = {
     "out": "Run", "teacher": "Teacher", "template": "Run", "epochs": "Update", "validation": "Validation",
@@ -47,6 +52,13 @@ def distill(
     work: Annotated[
         Path | None,
         Option(metavar="DIR", help="--teacher: where the files of the stages are (default: the run's path, .work)."),
+    ] = None,
+    on_policy: Annotated[
+        bool, Option("--on-policy", help="Learn from the student's own samples: reverse KL to a --teacher checkpoint.")
+    ] = False,
+    top_k: Annotated[
+        int | None,
+        Option(metavar="K", min=1, help="Learn the K likeliest tokens of a --teacher checkpoint at each token."),
     ] = None,
     template: options.Template = None,
     epochs: options.Epochs = None,
@@ -96,27 +108,45 @@ def distill(
     shown as they are run, and rollouts.jsonl, rewarded.jsonl and kept.jsonl stay in --work: the same command takes what
     is there, goes on with an interrupted sampling, and makes anew what another --reward or --filter changes.
 
+    With --on-policy the student samples the prompts itself (--batch samples an update, --sample '--group 4' of each
+    prompt) and learns at each token from log p(teacher) - log p(student): Thinking Machines' on-policy distillation,
+    the sampled form of GKD. With --top-k it learns the teacher's distribution over its K likeliest tokens, and what
+    these leave as one, at each token of given rollouts. Both need a teacher with the student's tokenizer, a checkpoint
+    that is loaded beside the student, or for --on-policy the URL of a vLLM server (its model: --sample '--model NAME').
+
     \b
     Examples:
       r1 distill Qwen/Qwen2.5-Math-1.5B kept.jsonl --out runs/student --epochs 3
       r1 reward --accuracy < rollouts.jsonl | r1 filter --correct | r1 distill student --out runs/student
       r1 distill student prompts.jsonl --out runs/student --teacher runs/r1 --sample '--group 4'
       r1 distill student prompts.jsonl --out runs/student --teacher https://host/v1 --reward '--accuracy --language en'
+      r1 distill student prompts.jsonl --out runs/student --teacher runs/r1 --on-policy --sample '--group 4'
+      r1 distill student kept.jsonl --out runs/student --teacher runs/r1 --top-k 32
     """
     given = locals().copy()
     ui.setup("distill", quiet, verbose)
     from r1cli.commands.sft import check, find_run, train
-    from r1cli.errors import InputError
     from r1cli.stream import raw_lines
 
+    _check_teaching(given)
     training = {name: value for name, value in given.items() if name not in CURATION}
     check(training)
-    files = records or []
-    if teacher is None:
-        for name in (*STAGES, "work"):
-            if given[name] is not None:
-                raise InputError(f"--{name.rstrip('_')} is for the rollouts of a --teacher, which is not named")
-    else:
+    files, more = records or [], {"recipe": "distill", "retokenize": True}
+    if on_policy:
+        from r1cli.commands.distill_stages import sampling_of
+        from r1cli.prompts.sources import read_prompts
+        from r1cli.records import unique_ids
+
+        find_run(student, training)
+        sampling = sampling_of(student, sample or "")
+        model = sampling.pop("model")
+        more |= {"teaching": {"teacher": _folder(teacher, model), "model": model}, "sampling": sampling}
+        prompts = list(read_prompts(files, skip_bad=skip_bad))
+        unique_ids(prompts)
+        return train(student, training, more, prompts=prompts)
+    if top_k is not None:
+        more["teaching"] = {"teacher": _folder(teacher), "top_k": top_k}
+    elif teacher is not None:
         from r1cli.commands.distill_stages import curate
 
         find_run(student, training)  # what is wrong with the student is said before the teacher works
@@ -124,7 +154,40 @@ def distill(
         folder = work or Path(f"{out or student}".rstrip("/") + ".work")
         files = [curate(teacher, files, texts, folder, skip_bad=skip_bad)]
         ui.say(f"+ r1 distill {shlex.join([student, str(files[0]), *_spelled(training)])}")
-    train(student, raw_lines(files), training, {"recipe": "distill", "retokenize": True})
+    train(student, training, more, lines=raw_lines(files))
+
+
+def _check_teaching(given: dict[str, Any]) -> None:
+    """Raises InputError for options that don't go together."""
+    from r1cli.backend.base import is_url
+    from r1cli.errors import InputError
+
+    def flags(names: Iterable[str]) -> str:
+        return " and ".join(f"--{name.rstrip('_').replace('_', '-')}" for name in names if given[name] is not None)
+
+    here = "--on-policy" if given["on_policy"] else "" if given["top_k"] is None else "--top-k"
+    if given["on_policy"] and given["top_k"] is not None:
+        raise InputError("--on-policy and --top-k exclude each other: one learns from its own samples, one from given")
+    if given["teacher"] is None:
+        if wrong := here or flags([*STAGES, "work"]):
+            raise InputError(f"{wrong} needs a --teacher, which is not named")
+    elif here == "--top-k" and is_url(given["teacher"]):
+        raise InputError("--top-k needs the teacher's whole distribution, which no server tells: name a checkpoint")
+    if here and (wrong := flags(["reward", "filter_", "work", *(["sample"] if here == "--top-k" else [])])):
+        raise InputError(f"{wrong} is for the rollouts of a teacher; with {here} it makes none")
+    if given["on_policy"] and (wrong := flags(GIVEN_EXAMPLES)):
+        raise InputError(f"{wrong} is for given examples; with --on-policy the student samples its own")
+
+
+def _folder(teacher: str, model: str | None = None) -> str:
+    """Where the teacher's weights are, for a backend that may have been started elsewhere; a URL is one itself."""
+    from r1cli.backend.base import check_local, is_url
+    from r1cli.runs import locate
+
+    if is_url(teacher):
+        return teacher
+    check_local(teacher, model=model)
+    return str(locate(teacher)[0].resolve())
 
 
 def _spelled(given: dict[str, Any]) -> list[str]:

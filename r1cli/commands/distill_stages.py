@@ -126,6 +126,22 @@ def _words(name: str, text: str) -> list[str]:
     return words
 
 
+def sampling_of(student: str, text: str) -> dict[str, Any]:
+    """What options of r1 sample, written as in a shell, ask of a backend; those that say more than how are refused."""
+    from r1cli.arguments import parse
+    from r1cli.commands.sample import sample
+    from r1cli.errors import InputError
+    from r1cli.prompts import templates
+
+    known = ("group", "temperature", "top_p", "max_tokens", "stop", "few_shot", "prefill", "seed", "model")
+    values = parse(sample, [student, *_words("sample", text)])
+    if values is None or any(value for name, value in values.items() if name not in (*known, "checkpoint")):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in known)
+        raise InputError(f"--sample {text!r}: with --on-policy it takes {options}; see r1 sample --help")
+    chosen = {name: values[name] for name in known}
+    return {**chosen, "few_shot": templates.read_shots(values["few_shot"]) if values["few_shot"] else None}
+
+
 def _command(words: list[str]) -> list[str]:
     return [sys.executable, "-m", "r1cli", *words]
 

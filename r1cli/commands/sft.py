@@ -87,7 +87,7 @@ def sft(
     from r1cli.stream import raw_lines
 
     check(given)
-    train(checkpoint, raw_lines(examples or []), given, {"retokenize": retokenize})
+    train(checkpoint, given, {"retokenize": retokenize}, lines=raw_lines(examples or []))
 
 
 def settings_of(given: dict[str, Any]) -> dict[str, Any]:
@@ -95,10 +95,18 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in HANDLING and value is not None}
 
 
-def train(checkpoint: str, lines: Iterable[tuple[bytes, str]], given: dict[str, Any], more: dict[str, Any]) -> None:
-    """Trains a checkpoint's run, or the one that `out` names, on lines of examples, and writes its metrics.
+def train(
+    checkpoint: str,
+    given: dict[str, Any],
+    more: dict[str, Any],
+    *,
+    lines: Iterable[tuple[bytes, str]] = (),
+    prompts: list[Any] | None = None,
+) -> None:
+    """Trains a checkpoint's run, or the one that `out` names, and writes its metrics.
 
-    `given` are the options of the command, `more` what it asks of the backend besides.
+    It learns from lines of examples, or from its own samples of prompts. `given` are the options of the command, `more`
+    what it asks of the backend besides.
     """
     from r1cli.backend.base import EngineOptions, open_backend, open_new
     from r1cli.stream import Writer, raw_lines
@@ -112,8 +120,11 @@ def train(checkpoint: str, lines: Iterable[tuple[bytes, str]], given: dict[str, 
         )
         name, new = find_run(checkpoint, given)
         backend = open_backend(name, engine) if new is None else open_new(new.base, new.planned, new.create, engine)
-        held = None if given["validation"] is None else raw_lines([given["validation"]])
-        updates = backend.sft(request, report.reading(lines), held)
+        if prompts is None:
+            held = None if given["validation"] is None else raw_lines([given["validation"]])
+            updates = backend.sft(request, report.reading(lines), held)
+        else:
+            updates = backend.distill(request, prompts)
         try:
             for line in updates:
                 report.update(line)

@@ -1,7 +1,7 @@
 """What a value of an option or argument may be, for completion: words, files of a kind, runs, models, folders.
 
-Told from the metavar and the type, so that a new command needs no entry here; names that stand in no signature (presets,
-rewards, templates) are asked of those who know them.
+Told from the metavar and the type, so that a new command needs no entry here; names that stand in no signature, those
+of presets, rewards and templates, are asked of those who know them.
 """
 
 import sys

@@ -14,7 +14,7 @@ import time
 from conftest import ENVIRONMENT, R1
 
 TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key not in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "LANG")}
-TERMINAL |= {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+TERMINAL |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PAGER": "cat"}
 
 
 def plain(shown):
@@ -23,13 +23,13 @@ def plain(shown):
 
 
 class Terminal:
-    """r1 on a pseudo-terminal of 80 columns and 24 lines, as its standard output and error."""
+    """r1 on a pseudo-terminal of 80 columns and 24 lines, as its standard output, if not told otherwise, and error."""
 
-    def __init__(self, *arguments, env=None, stdin=subprocess.DEVNULL):
+    def __init__(self, *arguments, env=None, stdin=subprocess.DEVNULL, stdout=None):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen(
-            [*R1, *map(str, arguments)], stdin=stdin, stdout=slave, stderr=slave, env=TERMINAL | (env or {})
+            [*R1, *map(str, arguments)], stdin=stdin, stdout=stdout or slave, stderr=slave, env=TERMINAL | (env or {})
         )
         os.close(slave)
         self.seen = ""

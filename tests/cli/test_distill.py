@@ -181,11 +181,30 @@ def test_killed_while_the_teacher_works(tmp_path):
         assert (tmp_path / "run.work" / "rollouts.jsonl").read_bytes().startswith(before)
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A model with a tokenizer of its own."""
+    folder = tmp_path_factory.mktemp("other")
+    write_checkpoint(folder, "qwen2")
+    return folder
+
+
+def test_top_k_through_the_program(tmp_path):
+    """A teacher that is the student: nothing is left to learn; another K is another training."""
+    stdin = "".join(json.dumps(one) + "\n" for one in ROLLOUTS).encode()
+    command = ("distill", "tiny", "--out", "run", "--teacher", "tiny", "--epochs", "1", "--top-k")
+    (record,) = metrics(run_r1(*command, "8", stdin=stdin, cwd=tmp_path, check=0))
+    assert record["forward_kl"] == record["loss"] == pytest.approx(0, abs=1e-6) and record["samples"] == 7
+    assert record["grad_norm"] < 1e-5
+    run_r1(*command, "4", "--batch", "4", "--save-every", "1", stdin=stdin, cwd=tmp_path, check=0)
+    assert os.readlink(tmp_path / "run" / "latest") == "step-000003"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("tiny", "--teacher", "tiny"), "tiny is a plain model folder, which is never written to; name a run with"),
-        (("tiny", "--out", "x", "--work", "y"), "--work is for the rollouts of a --teacher"),
+        (("tiny", "--out", "x", "--work", "y"), "--work needs a --teacher"),
         (("tiny", "--out", "x", "--teacher", "nowhere"), "no checkpoint nowhere"),
         (("tiny", "--out", "x", "--teacher", "tiny", "--reward", "--acuracy"), "--reward: no such option --acuracy"),
         (("tiny", "--out", "x", "--teacher", "tiny", "--reward", ""), "--reward: nothing to judge by"),
@@ -194,9 +213,21 @@ def test_killed_while_the_teacher_works(tmp_path):
         (("tiny", "--out", "x", "--teacher", "tiny", "--sample", "--questions 3"), "can't have --questions"),
         (("tiny", "--out", "x", "--teacher", "tiny", "--sample", "'"), "No closing quotation"),
         (("tiny", "--out", "x", "--lr", "-1"), "lr is -1.0; it must be 0 or more"),
+        (("tiny", "--out", "x", "--on-policy"), "--on-policy needs a --teacher"),
+        (("tiny", "--out", "x", "--top-k", "3"), "--top-k needs a --teacher"),
+        (("tiny", "--out", "x", "--top-k", "3", "--on-policy"), "--on-policy and --top-k exclude each other"),
+        (("tiny", "--out", "x", "--top-k", "3", "--teacher", "http://x/v1"), "which no server tells"),
+        (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--reward", "--format"), "--reward is for the"),
+        (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--patience", "3"), "--patience is for given"),
+        (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--sample", "--split test"), "it takes --group, "),
+        (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--sample", "--temperature 2"), "temperature 1"),
+        (("tiny", "--out", "x", "--top-k", "99999", "--teacher", "tiny"), "99999 is more than the vocabulary of"),
+        (("tiny", "--out", "x", "--top-k", "3", "--teacher", "OTHER"), "another tokenizer than the student"),
+        (("tiny", "--out", "x", "--on-policy", "--teacher", "OTHER"), "another tokenizer than the student"),
     ],
 )
-def test_mistakes_are_found_before_the_teacher_works(tmp_path, arguments, words):
+def test_mistakes_are_found_before_the_teacher_works(other, tmp_path, arguments, words):
     """One line, exit 2, and nothing on the disk."""
+    arguments = [str(other) if word == "OTHER" else word for word in arguments]
     refused(run_r1("distill", *arguments, stdin=PROMPTS, cwd=tmp_path), words)
     assert os.listdir(tmp_path) == []

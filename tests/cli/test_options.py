@@ -28,7 +28,7 @@ ABOUT_THE_EXAMPLES = {
     "skip_bad", "device", "threads", "gradient_checkpointing", "quiet", "verbose",
 }  # fmt: skip
 ABOUT_THE_STUDENT = ABOUT_THE_EXAMPLES - {"checkpoint", "examples", "retokenize"} | {
-    "student", "records", "teacher", "sample", "reward", "filter_", "work",
+    "student", "records", "teacher", "sample", "reward", "filter_", "work", "on_policy", "top_k",
 }  # fmt: skip
 DERIVED = {"total_steps"}
 SETTINGS = (

@@ -16,7 +16,8 @@ ROLLOUT = {
     "rewards": {"accuracy": 1.0}, "reward": 1.0, "group": {"id": "g", "index": 1, "size": 4},
     "policy": {"run": "r", "path": "p", "step": 3}, "completion_ids": [1, 2], "finish": "length",
 }  # fmt: skip
-TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"} | {"TERM": "xterm-256color"}
+TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"}
+TERMINAL |= {"TERM": "xterm-256color", "PAGER": "cat"}
 
 
 def on_terminal(arguments, *, streams, stdin=b"", env=None):
@@ -191,7 +192,8 @@ def test_control_characters_are_shown_and_not_obeyed():
         rest = shown.replace("\r\n", "\n")
         assert all(c.isprintable() or c in "\n\t" for c in rest)
         assert "\\x1b[2J" in rest and "\\x9b31m" in rest and "\\x0d\\x08" in rest
-    assert "\ttab\r\nline" in show(record)
+    assert re.search(r"\\x08 +tab\r\nline", show(record))
+    assert "\ttab\nline" in show(record, streams=set())
 
 
 @pytest.mark.parametrize(
