@@ -12,8 +12,10 @@ import math
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,12 +72,12 @@ class Recipe:
     beta2: float = 0.98
 
 
-def model_config(tokenizer: Tokenizer) -> dict:
-    """config.json of the tiny base, as Hugging Face writes it for Qwen2."""
+def model_config(tokenizer: Tokenizer, shape: dict[str, int] = SHAPE) -> dict:
+    """config.json of a base of this shape, as Hugging Face writes it for Qwen2."""
     return {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
-        **SHAPE,
+        **shape,
         "hidden_act": "silu",
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-6,
@@ -132,10 +134,21 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.lr * (recipe.lr_min_ratio + (1 - recipe.lr_min_ratio) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def pretrain(recipe: Recipe, mix: Mix, *, report_every: int = 50) -> tuple[Transformer, Tokenizer, dict]:
-    """Trains from scratch on generated documents; returns model (fp32), tokenizer, config.json; reports on stderr."""
-    tokenizer = build_tokenizer()
-    config = model_config(tokenizer)
+def pretrain(
+    recipe: Recipe,
+    mix: Any,
+    *,
+    write: Callable[[random.Random, Any], str] = document,
+    tokenizer: Tokenizer | None = None,
+    shape: dict[str, int] = SHAPE,
+    report_every: int = 50,
+) -> tuple[Transformer, Tokenizer, dict]:
+    """Trains from scratch on generated documents; returns model (fp32), tokenizer, config.json; reports on stderr.
+
+    `write` makes one document; it, the tokenizer and the shape are the tiny base's where not given.
+    """
+    tokenizer = tokenizer or build_tokenizer()
+    config = model_config(tokenizer, shape)
     pad = tokenizer.token_to_id(PAD)
     model = Transformer(ModelConfig.from_dict(config))
     initialise(model, torch.Generator().manual_seed(recipe.seed))
@@ -146,7 +159,7 @@ def pretrain(recipe: Recipe, mix: Mix, *, report_every: int = 50) -> tuple[Trans
     rng = random.Random(recipe.seed)
     running = None
     for step in range(recipe.steps):
-        texts = [document(rng, mix) + END for _ in range(recipe.documents)]
+        texts = [write(rng, mix) + END for _ in range(recipe.documents)]
         # Sorted by length and cut in two: half the padding of one batch.
         batch = sorted((encoding.ids for encoding in tokenizer.encode_batch(texts)), key=len)
         count = sum(len(ids) - 1 for ids in batch)
@@ -179,9 +192,18 @@ def digest_of(path: Path) -> str:
 
 
 def write_checkpoint(
-    folder: Path, model: Transformer, tokenizer: Tokenizer, config: dict, recipe: Recipe, mix: Mix
+    folder: Path,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    config: dict,
+    recipe: Recipe,
+    mix: Any,
+    *,
+    name: str = "tiny",
+    version: int = CORPUS_VERSION,
+    defaults: dict[str, Any] = DEFAULTS,
 ) -> None:
-    """Writes the Hugging Face folder (bf16 weights) and r1.json."""
+    """Writes the Hugging Face folder (bf16 weights) and r1.json; `version` is the corpus's, `mix` its settings."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -191,13 +213,13 @@ def write_checkpoint(
     write_json(folder / "tokenizer_config.json", tokenizer_config(CONTEXT))
     tokenizer.save(str(folder / "tokenizer.json"))
     record = {
-        "name": "tiny",
+        "name": name,
         "recipe": asdict(recipe),
-        "corpus": {"version": CORPUS_VERSION, **asdict(mix)},
+        "corpus": {"version": version, **asdict(mix)},
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "sha256": {"model.safetensors": digest_of(folder / "model.safetensors")},
-        "defaults": DEFAULTS,
+        "defaults": defaults,
     }
     write_json(folder / "r1.json", record)
 

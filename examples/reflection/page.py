@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def page(found: dict) -> str:
+    return "placeholder\n"
