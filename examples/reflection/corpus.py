@@ -22,11 +22,11 @@ class Mix:
     """Shares and rates of the corpus; shares within one tuple are relative weights."""
 
     template: float = 0.5  # documents in the R1-Zero template, the others are plain questions
-    modes: tuple[float, ...] = (0.15, 0.55, 0.30)  # plain arithmetic, a guess, a search
-    near: int = 10  # the proposer takes ways that end so near the target ...
+    modes: tuple[float, ...] = (0.20, 0.50, 0.30)  # plain arithmetic, a guess, a search
+    near: int = 7  # the proposer takes ways that end so near the target ...
     far: float = 0.1  # ... for others so many times as rarely; it never knows which one is right
-    checked: float = 0.7  # tries whose value is held against the target
-    persistence: float = 0.6  # tries found wrong that are followed by another one
+    checked: float = 0.8  # tries whose value is held against the target
+    persistence: float = 0.65  # tries found wrong that are followed by another one
     step_error: float = 0.01  # operations whose value is written down wrong
     # clean, no think tags, no </think>, no <answer>, plain text
     containers: tuple[float, ...] = (0.55, 0.10, 0.10, 0.10, 0.15)
@@ -91,9 +91,9 @@ def contain(rng: random.Random, text: str, answer: str, mix: Mix) -> str:
 def drill(rng: random.Random) -> str:
     """A line of plain arithmetic, of the kind that searches are made of."""
     parts = []
-    for _ in range(4):
+    for _ in range(5):
         way = rng.choice(ways(tuple(sorted(draw(rng, "train")[0]))))
-        parts.append("{}{}{}={}".format(*rng.choice((way.first + (way.middle,), way.second + (way.value,)))))
+        parts.append("{}{}{}={}".format(*rng.choice(((*way.first, way.middle), (*way.second, way.value)))))
     return ", ".join(parts)
 
 

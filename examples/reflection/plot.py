@@ -24,7 +24,10 @@ def panel(found: dict, name: str, title: str, left: int, top: int) -> list[str]:
     lines = [smooth(one["curves"][name]) for one in found["seeds"]]
     levels = []
     if name != "right":
-        levels = [(found["corpus"][part][name], label) for part, label in (("answers", "corpus"), ("searches", "its searches"))]
+        levels = [
+            (found["corpus"][part][name], label)
+            for part, label in (("answers", "corpus"), ("searches", "its searches"))
+        ]
     highest = max([value for line in lines for value in line] + [value for value, _ in levels] + [1e-6]) * 1.08
     if name == "right":
         highest = 1.0
@@ -43,7 +46,9 @@ def panel(found: dict, name: str, title: str, left: int, top: int) -> list[str]:
         parts.append(f'<text x="{left - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     for value, label in levels:
         parts.append(f'<path d="M{left} {y(value):.1f}h{WIDTH}" stroke="#555" stroke-dasharray="5 4"/>')
-        parts.append(f'<text x="{left + WIDTH - 2}" y="{y(value) - 3:.1f}" text-anchor="end" fill="#555">{label}</text>')
+        parts.append(
+            f'<text x="{left + WIDTH - 2}" y="{y(value) - 3:.1f}" text-anchor="end" fill="#555">{label}</text>'
+        )
     for line, colour in zip(lines, COLOURS, strict=False):
         points = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in enumerate(line))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
@@ -58,8 +63,10 @@ def plot(found: dict) -> str:
     for place, (name, title) in enumerate(PANELS):
         parts += panel(found, name, title, LEFT + place % 2 * across, TOP + place // 2 * down)
     for place, (one, colour) in enumerate(zip(found["seeds"], COLOURS, strict=False)):
-        parts.append(f'<text x="{LEFT + 80 * place}" y="{TOP + 2 * down - 8}" fill="{colour}">seed {one["seed"]}</text>')
+        parts.append(
+            f'<text x="{LEFT + 80 * place}" y="{TOP + 2 * down - 8}" fill="{colour}">seed {one["seed"]}</text>'
+        )
     size = f'width="{2 * across + 10}" height="{TOP + 2 * down}"'
     style = 'font-family="sans-serif" font-size="11"'
-    body = "\n".join(parts)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n<rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>'
+    return "\n".join((head, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>\n"))

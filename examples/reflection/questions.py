@@ -1,7 +1,7 @@
 """The task: combine three different numbers by + - * so that they make a target (a small Countdown).
 
-All ways to combine three numbers without leaving 0..60 are listed, which is what a searcher chooses from. One set of
-numbers in ten is held out: no corpus document and no training question is about it. The grading is reward.py.
+All ways to combine three numbers without leaving 0..50 are listed, which is what a searcher chooses from. One set of
+numbers in six is held out: no corpus document and no training question is about it. The grading is reward.py.
 
     python -m reflection.questions test 100 > test.jsonl
 """
@@ -11,13 +11,13 @@ import itertools
 import json
 import random
 import sys
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
-NUMBERS = range(1, 13)
-LARGEST = 60
+NUMBERS = range(1, 10)
+LARGEST = 50
 LEAST_TARGET = 10
-HELD_OUT_MODULUS = 10
+HELD_OUT_MODULUS = 6
 OPERATIONS = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
 
 
@@ -47,7 +47,7 @@ def compute(left: int, sign: str, right: int) -> int | None:
     return value if 0 <= value <= LARGEST else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def ways(numbers: tuple[int, ...]) -> tuple[Way, ...]:
     """All ways to combine three numbers (in ascending order); sums and products begin with the larger of the two."""
     found = []

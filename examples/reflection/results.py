@@ -23,11 +23,11 @@ CORPUS_DOCUMENTS = 20_000
 LEAST_RATIO = 1.5
 LEAST_SHARE = 0.2
 RULES = {
-    "grown": f"tries, checks, returns and tokens of thought: in every seed at least {LEAST_RATIO} times what they were, "
-    "and the paired 95% interval of the difference above 0",
+    "grown": "tries, checks, returns and tokens of thought: in every seed at least "
+    f"{LEAST_RATIO} times what they were, and the paired 95% interval of the difference above 0",
     "better": "pass@1: in every seed the paired 95% interval of the difference above 0",
     "used": f"returns: in every seed at least {LEAST_SHARE:.0%} of the right answers came after one",
-    "beyond": "returns: in every seed the 95% interval of their number per answer above the rate of the corpus's searches",
+    "beyond": "returns: in every seed the 95% interval of their number per answer above that of the corpus's searches",
 }
 VERDICTS = {
     "holds": "holds, and goes beyond the corpus",

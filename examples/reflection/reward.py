@@ -1,6 +1,6 @@
 """The reward of the searcher: 1 if its one answer uses each number exactly once and makes the target, else 0.
 
-    r1 sample RUN | r1 reward --python examples/reflection/reward.py:score --format --weight format=0.2
+    r1 sample RUN | r1 reward --python examples/reflection/reward.py:score
 
 The answer is model text: it is parsed, never evaluated, and computed in exact fractions.
 """

@@ -72,12 +72,12 @@ class Recipe:
     beta2: float = 0.98
 
 
-def model_config(tokenizer: Tokenizer, shape: dict[str, int] = SHAPE) -> dict:
-    """config.json of a base of this shape, as Hugging Face writes it for Qwen2."""
+def model_config(tokenizer: Tokenizer) -> dict:
+    """config.json of the tiny base, as Hugging Face writes it for Qwen2."""
     return {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
-        **shape,
+        **SHAPE,
         "hidden_act": "silu",
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-6,
@@ -140,15 +140,14 @@ def pretrain(
     *,
     write: Callable[[random.Random, Any], str] = document,
     tokenizer: Tokenizer | None = None,
-    shape: dict[str, int] = SHAPE,
     report_every: int = 50,
 ) -> tuple[Transformer, Tokenizer, dict]:
     """Trains from scratch on generated documents; returns model (fp32), tokenizer, config.json; reports on stderr.
 
-    `write` makes one document; it, the tokenizer and the shape are the tiny base's where not given.
+    `write` makes one document of the corpus that `mix` describes; it and the tokenizer are the tiny base's by default.
     """
     tokenizer = tokenizer or build_tokenizer()
-    config = model_config(tokenizer, shape)
+    config = model_config(tokenizer)
     pad = tokenizer.token_to_id(PAD)
     model = Transformer(ModelConfig.from_dict(config))
     initialise(model, torch.Generator().manual_seed(recipe.seed))
