@@ -8,7 +8,7 @@
 # the task is a small Countdown, where one guess is right by luck, and a try, a check and another try is what helps; the
 # base is pretrained on searches, most of which end too early (examples/reflection/corpus.py; the idea is that of Stream
 # of Search, Gandhi et al. 2024, arXiv 2404.03683, and of the four habits, Gandhi et al. 2025, arXiv 2503.01307).
-# About 12 minutes on two cores. Every rollout is kept in OUT, every number of OUT/results is computed from them.
+# About 15 minutes of CPU. Every rollout is kept in OUT, every number of OUT/results is computed from them.
 #
 # SEEDS="0 1 2" UPDATES=80 PRETRAINING=2000 RESULTS=DIR set what they say. --small is what the tests run: all of it, with
 # a base that has learnt nothing.

@@ -12,6 +12,7 @@ from reflection.questions import OPERATIONS
 
 TRY = re.compile(r"([0-9]+)([-+*])([0-9]+)=([0-9]+), ([0-9]+)([-+*])([0-9]+)=([0-9]+)")
 TOKEN = re.compile(r"\. (?:Yes|No|I give up|Wait, )|, |.", re.DOTALL)
+VERDICT = re.compile(r"(\. (?:Yes|No))")
 END = re.compile(r"</think>|<answer>|\. The answer is ")
 QUESTION = re.compile(r"Use ([0-9]+), ([0-9]+), ([0-9]+)\. Make ([0-9]+)\.")
 
@@ -38,11 +39,14 @@ def observe(completion: str, numbers: list[int], target: int) -> dict[str, int]:
     """Counts of one answer.
 
     tries; checks (a Yes or No after one); returns (Wait after a No); surrenders; tokens of the thought; right tries,
-    whether the first was right; tries made before in the same thought; a Yes to a wrong try.
+    whether the first was right; tries made before in the same thought; checks of right and wrong tries that say Yes.
     """
     thought = thought_of(completion)
-    tries = TRY.findall(thought)
+    found = list(TRY.finditer(thought))
+    tries = [attempt.groups() for attempt in found]
     right = [is_right(attempt, numbers, target) for attempt in tries]
+    verdicts = [VERDICT.match(thought, attempt.end()) for attempt in found]
+    checked = [(one, verdict[1] == YES) for one, verdict in zip(right, verdicts, strict=True) if verdict]
     return {
         "tries": len(tries),
         "checks": thought.count(YES) + thought.count(NO),
@@ -52,7 +56,9 @@ def observe(completion: str, numbers: list[int], target: int) -> dict[str, int]:
         "right_tries": sum(right),
         "right_first": int(any(right[:1])),
         "repeated": len(tries) - len({(attempt[:3], attempt[4:7]) for attempt in tries}),
-        "false_yes": int(YES in thought and not right[-1]),
+        "checked_right": sum(one for one, _ in checked),
+        "yes_to_right": sum(one and said for one, said in checked),
+        "yes_to_wrong": sum(said and not one for one, said in checked),
     }
 
 

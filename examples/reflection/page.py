@@ -24,6 +24,11 @@ TASK = (
     "2404.03683); what a base must bring along for it is the question of the four habits (Gandhi et al. 2025, arXiv "
     "2503.01307)."
 )
+LEAST_GAIN = 1.5
+PAYS = {
+    True: "thinking pays from the start.",
+    False: f"thinking does not pay from the start (that would be {LEAST_GAIN} times as much); the verdict depends on it.",
+}
 
 
 def paragraph(*sentences: str, bullet: bool = False) -> str:
@@ -83,8 +88,23 @@ def base(found: dict) -> str:
         "found wrong are the last (`. I give up`, and a guess). So every word that is counted below is in the corpus,",
         f"at the rates that the table gives; none of its {searches['documents']:,} searches that were counted has more",
         f"than {searches['most_returns']} returns. Forced to guess, the base is right in",
-        f"{percent(forced['answer']['right'])} of its answers, forced to think in {percent(forced['think']['right'])}.",
-        "Temperature 1 throughout.",
+        f"{percent(forced['answer']['right'])} of its answers, forced to think in {percent(forced['think']['right'])}:",
+        f"{PAYS[pays(found)]} {trust(forced['think'])} Temperature 1 throughout.",
+    )
+
+
+def pays(found: dict) -> bool:
+    """Whether thinking is worth more than a guess to the base, before anything was learnt from rewards."""
+    return found["forced"]["think"]["right"] >= LEAST_GAIN * found["forced"]["answer"]["right"]
+
+
+def trust(shown: dict) -> str:
+    """What a check says of right and of wrong tries."""
+    wrong = shown["checks"] - shown["checked_right"]
+    of_wrong = shown["yes_to_wrong"] / wrong if wrong else 0.0
+    return (
+        f"Its checks say Yes to {percent(ratio(shown, 'yes_to_right', 'checked_right'))} of the right tries and to "
+        f"{percent(of_wrong)} of the wrong ones."
     )
 
 
@@ -119,10 +139,10 @@ def details(found: dict) -> str:
     single = [side_by_side([ratio(one, "right_tries", "tries") for one in shown], percent) for shown in (before, after)]
     return paragraph(
         f"After training, {late} of the right answers came after a return. Of the single tries {single[1]} are right,",
-        f"{single[0]} before: so much of the gain is better tries and no reflection.",
+        f"{single[0]} before: what they gained is no reflection.",
         f"{side_by_side([ratio(one, 'repeated', 'tries') for one in after], percent)} of the tries were made before in",
-        f"the same thought, {side_by_side([one['false_yes'] for one in after], percent)} of the answers say Yes to a",
-        f"wrong try, and {side_by_side([one['surrenders'] for one in after], percent)} give up",
+        f"the same thought, {side_by_side([one['yes_to_wrong'] for one in after], percent)} of the answers say Yes to",
+        f"a wrong try, and {side_by_side([one['surrenders'] for one in after], percent)} give up",
         f"({side_by_side([one['surrenders'] for one in before], percent)} before). Returns per 100 tokens of thought:",
         f"{dense[0]} before, {dense[1]} after, {number(100 * ratio(searches, 'returns', 'thought'))} in the corpus's",
         "searches.",
@@ -140,6 +160,12 @@ def doubts(found: dict) -> str:
         f"One base, one pretraining seed, {len(found['seeds'])} seeds of reinforcement learning: the intervals are "
         "over questions, not over bases.",
     )
+    if not pays(found):
+        points = (
+            "To this base searching is worth hardly more than guessing, for its checks cannot be trusted: this is what "
+            "reinforcement learning does with such a base, not what it would do with one that can check.",
+            *points,
+        )
     lines = [paragraph(point, bullet=True) for point in points]
     return "\n".join(("**Why it may be an artefact.**", "", *lines))
 

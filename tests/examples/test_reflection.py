@@ -106,7 +106,8 @@ def test_the_corpus_searches_as_it_says():
         numbers, target = draw(rng, "train")
         text, answer = search(rng, numbers, target, mix)
         seen = observe(text, numbers, target)
-        assert seen["false_yes"] == seen["repeated"] == 0
+        assert seen["yes_to_wrong"] == seen["repeated"] == 0
+        assert seen["yes_to_right"] == seen["checked_right"]
         assert text.count(YES) == (NO not in text.split(WAIT)[-1] and YES in text)
         assert all(part.endswith(NO) for part in text.split(WAIT)[:-1])
         if YES in text:
@@ -126,10 +127,14 @@ def test_counts_of_a_worked_example():
         "right_tries": 0,
         "right_first": 0,
         "repeated": 1,
-        "false_yes": 1,
+        "checked_right": 0,
+        "yes_to_right": 0,
+        "yes_to_wrong": 1,
         "thought": 3 * 14 + 3 + 2,
     }
     assert observe("7+5=12, 12*3=36. The answer is (7+5)*3", [3, 5, 7], 36)["right_first"] == 1
+    blind = observe("7+5=12, 12*3=36. No. Wait, 7+5=12, 12*3=36. Yes", [3, 5, 7], 36)
+    assert (blind["checked_right"], blind["yes_to_right"], blind["yes_to_wrong"]) == (2, 1, 0)
     assert observe("7+5=12, 12*5=60</think>", [3, 5, 7], 60)["right_tries"] == 0  # 5 twice, 3 never
     assert observe_document("Q: Use 7, 5, 3. Make 36. A:(7+5)*3")["tries"] == 0
     assert observe_document("8+12=20, 12+5=17") is None
