@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from r1cli import ui
 from r1cli.arguments import parse
-from r1cli.errors import R1Error, ReaderGone
+from r1cli.errors import NothingToRead, R1Error, ReaderGone
 
 # In pipeline order: the command's name, its module under r1cli.commands and its function there.
 COMMANDS = {
@@ -25,12 +25,14 @@ COMMANDS = {
     "filter": ("filter", "filter_"),
     "grpo-step": ("grpo_step", "grpo_step"),
     "sft": ("sft", "sft"),
+    "distill": ("distill", "distill"),
     "eval": ("eval", "eval_"),
     "show": ("show", "show"),
     "plot": ("plot", "plot"),
     "serve": ("serve", "serve"),
     "export": ("export", "export"),
     "rollback": ("rollback", "rollback"),
+    "doctor": ("doctor", "doctor"),
 }
 
 # An option whose value may be left out, and the value it then has.
@@ -45,6 +47,13 @@ class UsageFault(R1Error):
 
 def dispatch(arguments: list[str]) -> None:
     """Runs the command that the line names: at once when it is an ordinary line, by way of typer otherwise."""
+    if arguments == ["help", "stream"]:
+        from r1cli import helping
+
+        sys.stdout.write(helping.stream_page())
+        return
+    if arguments[:1] == ["help"]:
+        arguments = [*(word for word in arguments[1:2] if word != "help"), "--help"]
     name = arguments[0] if arguments and arguments[0] in COMMANDS else None
     if name is not None:
         function = find(name)
@@ -57,13 +66,21 @@ def dispatch(arguments: list[str]) -> None:
     try:
         return app(arguments or ["--help"], prog_name="r1", standalone_mode=False)
     except usage.USAGE_ERROR as error:
-        raise UsageFault(usage.usage_line(error, " ".join(filter(None, ["r1", name])))) from None
+        raise UsageFault(usage.usage_line(error, " ".join(filter(None, ["r1", name])), arguments[1:])) from None
 
 
 def find(name: str) -> Callable[..., None]:
     """A command's function."""
     module, function = COMMANDS[name]
     return getattr(import_module(f"r1cli.commands.{module}"), function)
+
+
+def introduce(name: str) -> None:
+    """Shows how a command is used to a person who has called it without what it needs; a script gets one line."""
+    if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        from r1cli import helping, signatures
+
+        ui.introduce(helping.beginning(signatures.describe(name, find(name))))
 
 
 class Interrupted(BaseException):
@@ -97,7 +114,9 @@ def main() -> NoReturn:
             _die_by(received[0])
         code, message = explain(error)
         if message:
-            ui.setup(*names, verbose=ui.verbose())
+            ui.setup(names[0] if names else "", verbose=ui.verbose())
+            if names and code == UsageFault.code and (arguments == names or isinstance(error, NothingToRead)):
+                introduce(names[0])
             ui.error(message)
         if message and ui.verbose():
             import traceback
@@ -114,6 +133,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         return error.code, str(error)
     if isinstance(error, MemoryError):
         return 1, "out of memory"
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("r1cli"):
+        return 1, f"the package {error.name} is not installed; r1 doctor says what is missing here"
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'cannot write'}: {error.strerror}"
     return 1, f"{type(error).__name__}: {error} (this is a bug; -v shows where)"
@@ -121,7 +142,7 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 def fill_optional_values(arguments: list[str]) -> list[str]:
     """Gives options that may stand without a value their default one: `--language` becomes `--language=auto`."""
-    filled = []
+    filled: list[str] = []
     for place, word in enumerate(arguments):
         if word == "--":
             return filled + arguments[place:]
@@ -145,6 +166,7 @@ def _die_by(number: int) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
+    ui.say_held()
     # Help and version went through sys.stdout, which may be a pipe whose reader has gone or a full disk.
     for out in filter(None, (sys.stdout, sys.stderr)):
         try:

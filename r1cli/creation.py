@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.sft_settings import SftSettings
-from r1cli.errors import InputError, R1Error
+from r1cli.errors import InputError, R1Error, nearest, nearest_file
 from r1cli.prompts import sources, templates
 from r1cli.runs import Run, locate
 
@@ -79,7 +79,9 @@ def plan_run(
         source = {"task": task}
     elif task is not None:
         if not Path(task).is_file():
-            raise InputError(f"no task {task}: expected {', '.join(sources.TASKS)} or a JSONL file of prompts")
+            known = ", ".join(sources.TASKS)
+            near = nearest(task, sources.TASKS) or nearest_file(Path(task))
+            raise InputError(f"no task {task}: expected {known} or a JSONL file of prompts{near}")
         sources.load(Path(task))  # a bad file is found now and not at the first step
         source = {"file": str(Path(task).resolve())}
     total_steps = choices.pop("total_steps", None)
@@ -150,6 +152,7 @@ def _make(path: Path, fill: Callable[[Path], Any]) -> None:
     if path.exists():
         raise InputError(f"{path} exists; choose another name or remove it")
     try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".part", dir=path.absolute().parent))
         try:
             fill(part)

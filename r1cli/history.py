@@ -39,8 +39,9 @@ class State(NamedTuple):
     @classmethod
     def load(cls, file: Path) -> "State":
         """The state in a step's file; raises OSError, and ValueError or TypeError for another file."""
-        values = json.loads(file.read_bytes())
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        values: dict[str, Any] = json.loads(file.read_bytes())
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**fields)
 
     @property
     def reference(self) -> int:
@@ -50,7 +51,7 @@ class State(NamedTuple):
     @property
     def needed(self) -> tuple[int, ...]:
         """Steps that must stay on disk besides the newest: references, and the best one of an unfinished training."""
-        last = self.trainings[-1] if self.trainings else {"finished": True}
+        last: dict[str, Any] = self.trainings[-1] if self.trainings else {"finished": True}
         best = None if last["finished"] else last["best"]
         return (*self.references, best["step"]) if best else self.references
 
@@ -117,7 +118,9 @@ def repair_metrics(run: Path, state: State) -> None:
     """
     path = run / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    kept, lost, listed = [], [], 0
+    kept: list[bytes] = []
+    lost: list[bytes] = []
+    listed = 0
     for line in lines:
         try:
             step = int(json.loads(line)["step"])

@@ -24,6 +24,16 @@ class Argument:
         self.help, self.metavar = help, metavar
 
 
+# Help lists options in groups. A command's file may name its own: HEADINGS = {"first option of a group": "Heading"};
+# what many commands have stands under the same heading in each, and this one comes last.
+LAST_HEADING = "Output and messages"
+_ENGINE = (
+    "device", "threads", "slots", "gradient_checkpointing", "sampler", "gpu_memory", "sleep", "engines",
+    "tensor_parallel",
+)  # fmt: skip
+_LAST = ("output", "skip_bad", "quiet", "verbose", "help")
+COMMON_HEADINGS = {**dict.fromkeys(_ENGINE, "Engine"), **dict.fromkeys(_LAST, LAST_HEADING)}
+
 Loss = Literal["grpo", "r1", "gspo", "gspo-token", "cispo"]
 Normalize = Literal["sequence", "token", "constant"]
 Scale = Literal["group", "batch", "none"]
@@ -109,3 +119,57 @@ TopP = Annotated[float | None, Option(metavar="P", min=0, max=1, help="Nucleus s
 MaxTokens = Annotated[int | None, Option(metavar="N", min=1, help="Longest completion, in tokens.")]
 Stop = Annotated[list[str] | None, Option(metavar="TEXT", help="End a completion at TEXT (kept in it); repeatable.")]
 Template = Annotated[str | None, Option(metavar="NAME|FILE", help="r1-zero, chat, raw, or a file with {prompt} in it.")]
+
+# What r1 sft and r1 distill have in common: how a training on examples goes.
+NewRun = Annotated[
+    Path | None, Option("--out", metavar="RUN", help="Make RUN from it, as r1 init does, and train that.")
+]
+Epochs = Annotated[int | None, Option(metavar="N", help="Passes over the examples (paper: 2 to 3; default 2).")]
+Batch = Annotated[
+    int | None, Option(metavar="N", help="Examples per update (paper and default: 128; 64 for distillation).")
+]
+BatchTokens = Annotated[
+    int | None, Option(metavar="N", help="Tokens per update, prompts included, instead of --batch.")
+]
+TrainedOn = Annotated[SftLoss | None, Option(help="Train on completions, or on prompts too.")]
+MeanOver = Annotated[
+    SftNormalize | None, Option(help="Mean over the tokens of an update, or over its examples' means.")
+]
+LongestExample = Annotated[
+    int | None,
+    Option(metavar="N", help="Leave out, and count, examples of more than N tokens; nothing is ever truncated."),
+]
+Validation = Annotated[Path | None, Option(metavar="FILE", help="Examples to validate on, as JSONL.")]
+ValidationShare = Annotated[
+    float | None,
+    Option(metavar="X", help="Validate on this share of the prompts instead; a prompt is on one side only."),
+]
+ValidateEvery = Annotated[int | None, Option(metavar="N", help="Updates between validations (default: each epoch).")]
+Patience = Annotated[
+    int | None, Option(metavar="N", help="Stop after N validations without a new best, and publish the best step.")
+]
+WeightDecay = Annotated[float | None, Option(metavar="X", help="AdamW weight decay.")]
+Beta1 = Annotated[float | None, Option(metavar="X", help="Adam's first decay rate.")]
+Beta2 = Annotated[float | None, Option(metavar="X", help="Adam's second decay rate.")]
+AdamEps = Annotated[float | None, Option(metavar="X", help="Adam's epsilon.")]
+GradClip = Annotated[float | None, Option(metavar="X", help="Clip the gradient's norm at X.")]
+WarmupSteps = Annotated[int | None, Option(metavar="N", help="Updates of linear warm-up.")]
+WarmupRatio = Annotated[
+    float | None, Option(metavar="X", help="Linear warm-up as a share of all updates (default: 0.03).")
+]
+Schedule = Annotated[Decay | None, Option(help="Learning-rate schedule (default and paper: cosine).")]
+LrMinRatio = Annotated[
+    float | None, Option(metavar="X", help="Where the schedule ends, as a share of --lr (paper: 0.1).")
+]
+ShuffleSeed = Annotated[int | None, Option(metavar="N", help="Seed of the order of the examples.")]
+MicroTokens = Annotated[
+    int | None,
+    Option(metavar="N", help="Tokens computed at once (GPU 16384, CPU 2304); changes memory, not the gradient."),
+]
+Restart = Annotated[
+    bool, Option("--restart", help="Begin anew from the run's weights as they are, whatever it was trained on.")
+]
+SaveEvery = Annotated[
+    int | None, Option(metavar="N", min=1, help="Updates between saves (default: each epoch, or 15 minutes).")
+]
+Keep = Annotated[int | None, Option(metavar="N", min=0, help="Steps kept on disk; 0: all.")]

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from r1cli.errors import InputError, R1Error, ReaderGone
+from r1cli.errors import InputError, NothingToRead, R1Error, ReaderGone, nearest_file
 
 _taken: dict[str, int] = {}
 _members = json.JSONDecoder(parse_int=str)  # Python refuses to convert integers of thousands of digits
@@ -63,13 +63,14 @@ class Writer:
                 raise R1Error("standard output is closed; redirect it to a file or use -o FILE")
             return
         # A device or a pipe is written to as it is, and of a link the file behind it: the rename would replace them.
+        part = path
         if not self.direct:
             self.path = path.resolve()
-            self.part = self.path.with_name(self.path.name + ".part")
+            self.part = part = self.path.with_name(self.path.name + ".part")
         try:
-            opened = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise R1Error(f"cannot write {self.part}: {error.strerror}") from None
+            raise R1Error(f"cannot write {part}: {error.strerror}") from None
         # Above 2, in case stdout was closed; and before fd 1 is taken, for the path may be /dev/stdout.
         self.fd = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 3)
         os.close(opened)
@@ -94,7 +95,7 @@ class Writer:
         """Whether the pipe's other end is closed, learnt without writing."""
         poll = select.poll()
         poll.register(self.fd, 0)
-        return any(event & select.POLLERR for _, event in poll.poll(0))
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))  # macOS says HUP
 
     def _fail(self, error: OSError) -> None:
         if error.errno == errno.EPIPE:
@@ -114,7 +115,7 @@ class Writer:
             except OSError as error:
                 # /dev/full and network file systems tell only now.
                 self._fail(error)
-            if not self.direct:
+            if self.part is not None and self.path is not None and not self.direct:
                 os.replace(self.part, self.path)
         else:
             suppress_close(self.fd)
@@ -156,14 +157,19 @@ def without(raw: bytes, keys: Collection[str]) -> bytes:
     """
     text, members = raw.decode(), []
     place = text.index("{") + 1
-    while text[begin := _space.match(text, place).end()] != "}":
+    while text[begin := _past_space(text, place)] != "}":
         key, end = _members.raw_decode(text, begin)
-        _, end = _members.raw_decode(text, _space.match(text, text.index(":", end) + 1).end())
-        end = _space.match(text, end).end()
+        _, end = _members.raw_decode(text, _past_space(text, text.index(":", end) + 1))
+        end = _past_space(text, end)
         if key not in keys:
             members.append(text[place:end])
         place = end + (text[end] == ",")
     return ("{" + ",".join(members) + "}").encode()
+
+
+def _past_space(text: str, place: int) -> int:
+    found = _space.match(text, place)
+    return found.end() if found else place
 
 
 def read(
@@ -218,12 +224,13 @@ def open_inputs(files: Iterable[Path]) -> Iterator[tuple[str, BinaryIO]]:
             if sys.stdin is None or sys.stdin.closed:
                 raise InputError("standard input is closed; name a file or pipe records in")
             if sys.stdin.isatty():
-                raise InputError("nothing to read: standard input is a terminal; name a file or pipe records in")
+                raise NothingToRead("nothing to read: standard input is a terminal; name a file or pipe records in")
             yield "stdin", sys.stdin.buffer
         else:
             try:
                 source = path.open("rb")
             except OSError as error:
-                raise InputError(f"cannot read {path}: {error.strerror}") from None
+                near = nearest_file(path) if error.errno == errno.ENOENT else ""
+                raise InputError(f"cannot read {path}: {error.strerror}{near}") from None
             with source:
                 yield str(path), source

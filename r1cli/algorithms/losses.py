@@ -53,7 +53,7 @@ def grpo_loss(
         cut = cut | ((log.detach().abs() > LOG_LIMIT) & (token_advantages != 0))
     trained = token_weights > 0
     stats = _ratio_stats(ratio.detach(), cut, trained, token_weights, weights)
-    if settings.correction != "none":
+    if settings.correction != "none" and sampler is not None:
         factor, altered = sampler_correction(
             old,
             sampler,
@@ -71,9 +71,9 @@ def grpo_loss(
         policy = policy.masked_fill(dropped[rows], 0.0)
         stats["sum_offpolicy"] = _total(dropped, weights > 0)
     loss = (token_weights * policy).sum()
-    if settings.kl:
+    if settings.kl and reference is not None:
         loss = loss + settings.kl * (token_weights * _kl_term(logp, old, reference, rows, count, settings)).sum()
-    if settings.entropy:
+    if settings.entropy and entropy is not None:
         loss = loss - settings.entropy * (token_weights * entropy).sum()
     stats["sum_loss"] = loss.detach().double()
     if reference is not None:

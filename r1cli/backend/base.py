@@ -53,6 +53,9 @@ class Backend(Protocol):
         Closing it between updates saves what was reached, and ends it.
         """
 
+    def distill(self, request: dict[str, Any], prompts: list[Prompt]) -> Generator[bytes, None, None]:
+        """An on-policy distillation on prompts, or the rest of one; yields lines and is closed as `sft`."""
+
     def close(self) -> None:
         """Frees what the backend holds for this client."""
 

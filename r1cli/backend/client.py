@@ -14,6 +14,7 @@ from r1cli import stream, ui
 from r1cli.backend.base import Lines, Prompts
 from r1cli.backend.protocol import END, MARK, connect, decode, encode
 from r1cli.errors import InputError, R1Error
+from r1cli.records import Prompt
 from r1cli.runs import Run
 
 
@@ -37,6 +38,11 @@ class Client:
         """Forwards examples unparsed and yields the metrics line of each update."""
         body = chain(_forward(lines), (encode("part", "validation"),), _forward(validation or ()))
         return self._exchange({"verb": "sft", "validated": validation is not None, **request}, body)
+
+    def distill(self, request: dict[str, Any], prompts: list[Prompt]) -> Iterator[bytes]:
+        """Forwards prompts and yields the metrics line of each update."""
+        body = _forward((prompt.line, prompt.where) for prompt in prompts)
+        return self._exchange({"verb": "distill", **request}, body)
 
     def status(self) -> dict[str, Any]:
         """What the backend says of itself."""

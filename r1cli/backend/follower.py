@@ -17,6 +17,7 @@ from r1cli.backend.learner import EngineLost, Learner
 from r1cli.backend.links import Link
 from r1cli.backend.sampling import Group, Sample, SamplingParams
 from r1cli.backend.sft import Example
+from r1cli.backend.teaching import Teaching
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import R1Error
 
@@ -115,8 +116,21 @@ class Follower:
             reference=Path(reference) if reference else None,
         )
 
-    def _sft(self, examples: list[list[Any]], settings: dict[str, Any], step: int) -> None:
-        self.learner.sft([Example(*example) for example in examples], SftSettings(**settings), step=step)
+    def _sft(
+        self,
+        examples: list[list[Any]],
+        settings: dict[str, Any],
+        step: int,
+        teaching: dict[str, Any] | None,
+        told: list[list[float]] | None,
+    ) -> None:
+        self.learner.sft(
+            [Example(*example) for example in examples],
+            SftSettings(**settings),
+            step=step,
+            teaching=Teaching(**teaching) if teaching else None,
+            told=told,
+        )
 
     def _sft_sums(self, examples: list[list[Any]], settings: dict[str, Any]) -> None:
         self.learner.sft_sums([Example(*example) for example in examples], SftSettings(**settings))

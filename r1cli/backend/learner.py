@@ -22,6 +22,7 @@ from r1cli.backend.base import EngineOptions
 from r1cli.backend.batches import Rollout
 from r1cli.backend.grpo import grpo_step
 from r1cli.backend.sft import Example, sft_step, sft_sums
+from r1cli.backend.teaching import Teaching
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.backend.trainer import Trainer
 from r1cli.backend.trainer_lora import LoraTrainer
@@ -65,6 +66,7 @@ class Learner:
         self.frozen = False  # evaluations go on with a copy of older weights
         self._trainer: Trainer | None = None
         self._reference: tuple[Path, nn.Module] | None = None
+        self._teacher: tuple[Path, nn.Module] | None = None
 
     def _set_threads(self, threads: int | None, near: int) -> None:
         small = sum(p.numel() for p in self.model.parameters()) < SMALL_MODEL
@@ -155,10 +157,16 @@ class Learner:
         settings: SftSettings,
         *,
         step: int,
+        teaching: Teaching | None = None,
+        told: list[list[float]] | None = None,
         on_update: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Updates the trainer's weights on a batch of examples, as sft.sft_step does."""
-        return sft_step(self._roomy_trainer(), examples, settings, step=step, on_update=on_update)
+        trainer = self._roomy_trainer()
+        folder = teaching.folder if teaching else None
+        teacher = self._open_teacher(trainer, folder) if folder else None
+        given = {"teaching": teaching, "teacher": teacher, "told": told}
+        return sft_step(trainer, examples, settings, step=step, on_update=on_update, **given)
 
     def sft_sums(self, examples: Sequence[Example], settings: SftSettings) -> tuple[float, int]:
         """What sft.sft_sums says of examples under the policy as it is."""
@@ -180,6 +188,12 @@ class Learner:
             self._reference = None  # its memory goes before the next one comes
             self._reference = folder, trainer.open_reference(folder)
         return self._reference[1]
+
+    def _open_teacher(self, trainer: Trainer, folder: Path) -> nn.Module:
+        if self._teacher is None or self._teacher[0] != folder:
+            self._teacher = None  # its memory goes before the next one comes
+            self._teacher = folder, trainer.open_teacher(folder)
+        return self._teacher[1]
 
     def score(self, sequences: Sequence[tuple[list[int], list[int], float]]) -> list[list[float]]:
         """Log-probs of completions under the policy, as Trainer.score gives them."""
@@ -210,7 +224,7 @@ class Learner:
 
     def reset(self, folder: Path) -> None:
         """Goes back to a saved step: its weights now, its optimizer state with the next update."""
-        self._trainer = self._reference = None
+        self._trainer = self._reference = self._teacher = None
         self.folder = folder
         load_policy_weights(self.model, folder)
 

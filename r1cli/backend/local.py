@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from r1cli import stream, ui
-from r1cli.backend import finetuning, sft_input
+from r1cli.backend import finetuning, onpolicy, sft_input
 from r1cli.backend.base import EngineOptions, Lines, Prompts
 from r1cli.backend.checkpoint import read_config
 from r1cli.backend.engine import Engine
 from r1cli.backend.metrics import metrics_lines
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError
-from r1cli.records import collect
+from r1cli.records import Prompt, collect
 from r1cli.runs import Run
 
 
@@ -61,6 +61,18 @@ class Local:
         with self.run.lock():
             self._start_training()
             with closing(finetuning.train(self.engine, data, request)) as updates:
+                for record in updates:
+                    yield from metrics_lines([record])
+
+    def distill(self, request: dict[str, Any], prompts: list[Prompt]) -> Iterator[bytes]:
+        """Trains on the student's own samples and yields a metrics line per update."""
+        tokenizer, config = Tokenizer.load(self.folder), read_config(self.folder)
+        onpolicy.read_work(self.run, tokenizer, config, prompts, request, lambda _: None)  # before a run is made
+        if self.make is not None:
+            self.run = self.make()
+        with self.run.lock():
+            self.engine = Engine(self.run.latest(), self.run, self.options, ui.say)
+            with closing(onpolicy.train(self.engine, prompts, request)) as updates:
                 for record in updates:
                     yield from metrics_lines([record])
 

@@ -33,11 +33,15 @@ def token_logprobs(model: Transformer, batch: MicroBatch, temperatures: Tensor) 
 
     `temperatures` [sequences of the batch] are positive. Both outputs carry gradients unless under no_grad.
     """
+    return head_logprobs(model, states(model, batch), batch.targets, temperatures.reciprocal()[batch.rows])
+
+
+def states(model: Transformer, batch: MicroBatch) -> Tensor:
+    """The hidden states [M, C] that predict the batch's M targets, in the precision of the head's product."""
     hidden = model.hidden(batch.tokens, batch.positions, batch.attend)
     if torch.is_autocast_enabled(hidden.device.type):
         hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
-    scale = temperatures.reciprocal()[batch.rows]
-    return head_logprobs(model, take(hidden, batch.predictors), batch.targets, scale)
+    return take(hidden, batch.predictors)
 
 
 def head_logprobs(model: Transformer, hidden: Tensor, targets: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

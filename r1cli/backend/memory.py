@@ -3,8 +3,9 @@
 Everything follows from the shape of the model, the trainer and a few sizes; nothing is loaded or started. Φ is the
 number of parameters, N the number of GPUs. ZeRO is arXiv:1910.02054, sections 3 and 5; everything else is what this
 program's own files keep: model.py, packing.py and logprobs.py (activations, head), zero.py (buckets), kvcache.py,
-optimizer_state.py. tests/bench/memory.py holds the sums against measurements. It does not know what CUDA, NCCL and the
-allocator take for themselves (`RESERVE` stands for that), nor how ragged batches fall.
+optimizer_state.py. tests/bench/memory.py holds the sums against measurements, from which the terms of ZeRO's buckets
+were taken. It does not know what CUDA, NCCL and the allocator take for themselves (`RESERVE` stands for that), nor how
+ragged batches fall.
 """
 
 from dataclasses import dataclass

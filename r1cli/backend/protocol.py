@@ -7,6 +7,7 @@ begin with `{"r1_` are the protocol's, all others are records and are passed on 
 import json
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,8 @@ def find_home(run: Run, node: int = 0) -> Home | None:
 
 def process_start(pid: int) -> str | None:
     """When a process of this machine started, as the kernel tells it; None when there is none or it has ended."""
+    if not Path("/proc/self/stat").exists():
+        return _start_by_ps(pid)
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -88,10 +91,35 @@ def process_start(pid: int) -> str | None:
     return None if over else fields[19]
 
 
-def socket_path(run: Run) -> Path:
-    """The run's socket, in a folder that only its owner may enter; short, for the system's limit is 107 bytes.
+def _start_by_ps(pid: int) -> str | None:
+    """The same where there is no /proc, as on macOS: to the second."""
+    import subprocess  # here, because clients on Linux do without it
 
-    Raises R1Error when that folder is not safe.
+    asked = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    said = subprocess.run(asked, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    state, _, start = said.strip().partition(" ")
+    return None if not state or state.startswith("Z") else start.strip()
+
+
+def peer_user(connection: socket.socket) -> int:
+    """The user id of the process at the other end of a Unix socket, as the kernel tells it."""
+    if hasattr(socket, "SO_PEERCRED"):
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return struct.unpack("3i", credentials)[1]
+    # struct xucred of macOS and the BSDs: its version, the user, the groups; at the level of local sockets, 0.
+    return struct.unpack_from("II", connection.getsockopt(0, getattr(socket, "LOCAL_PEERCRED", 1), 76))[1]
+
+
+def socket_path(run: Run) -> Path:
+    """The run's socket, in socket_folder; raises R1Error when that folder is not safe."""
+    # A copied run has the same uuid as its original, and both may be served.
+    return socket_folder() / f"{digest(run.id, str(run.path))}.sock"
+
+
+def socket_folder() -> Path:
+    """A folder that only its owner may enter; its name is short, for a socket's may have 107 bytes (macOS: 103).
+
+    Raises R1Error when it is not safe.
     """
     import tempfile  # here, because clients do without it
 
@@ -102,8 +130,7 @@ def socket_path(run: Run) -> Path:
     status = folder.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise R1Error(f"{folder} must belong to you alone (mode 0700); remove it or fix its mode")
-    # A copied run has the same uuid as its original, and both may be served.
-    return folder / f"{digest(run.id, str(run.path))}.sock"
+    return folder
 
 
 def connect(run: Run) -> socket.socket:

@@ -15,6 +15,7 @@ from r1cli.backend.learner import Learner
 from r1cli.backend.ranks import Declined, Ranks
 from r1cli.backend.sft import Example
 from r1cli.backend.spread import Spread
+from r1cli.backend.teaching import Teaching
 from r1cli.backend.tokenizer import Tokenizer
 
 
@@ -87,12 +88,17 @@ class Ranked:
         settings: SftSettings,
         *,
         step: int,
+        teaching: Teaching | None = None,
+        told: list[list[float]] | None = None,
         on_update: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """As Learner.sft; `on_update` is asked here, and all ranks follow."""
+        begin = declining(on_update)
         metrics, _ = self.ranks.call(
             "sft",
-            lambda: self.own.sft(examples, settings, step=step, on_update=declining(on_update)),
+            lambda: self.own.sft(examples, settings, step=step, teaching=teaching, told=told, on_update=begin),
+            teaching=teaching and teaching._asdict(),
+            told=told,
             examples=[list(example) for example in examples],
             settings=settings,
             step=step,

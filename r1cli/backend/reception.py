@@ -3,7 +3,6 @@
 import errno
 import os
 import socket
-import struct
 import threading
 import time
 import weakref
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from r1cli.backend.connection import Connection, listen
+from r1cli.backend.protocol import peer_user
 from r1cli.errors import R1Error
 
 # How long a backend that ends waits for clients to take what is theirs.
@@ -55,8 +55,7 @@ class Reception:
                     return
                 time.sleep(0.1)  # too many open files, most likely
                 continue
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            if struct.unpack("3i", credentials)[1] != os.getuid():
+            if peer_user(connection) != os.getuid():
                 connection.close()
                 continue
             self.connections.add(self.welcome(connection))

@@ -20,7 +20,7 @@ from r1cli.backend.base import Lines, Prompts
 from r1cli.backend.completions import LONGEST, Ask, Model, Text
 from r1cli.errors import InputError
 from r1cli.prompts import templates
-from r1cli.records import Record, digest, sample_key, unique_ids
+from r1cli.records import Prompt, Record, digest, sample_key, unique_ids
 
 # DeepSeek-R1, Methods: 16 outputs a question at temperature 1, at most 32,768 tokens.
 PAPER = {"group": 16, "temperature": 1.0, "top_p": 1.0, "max_tokens": LONGEST}
@@ -149,6 +149,10 @@ class Remote:
         raise InputError(f"{self.server.url} is a server: its model can be sampled, not trained; name a run")
 
     def sft(self, request: dict[str, Any], lines: Lines, validation: Lines | None) -> Iterator[bytes]:
+        """Refuses, as grpo_step does."""
+        raise InputError(f"{self.server.url} is a server: its model can be sampled, not trained; name a run")
+
+    def distill(self, request: dict[str, Any], prompts: list[Prompt]) -> Iterator[bytes]:
         """Refuses, as grpo_step does."""
         raise InputError(f"{self.server.url} is a server: its model can be sampled, not trained; name a run")
 

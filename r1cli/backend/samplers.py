@@ -1,6 +1,7 @@
 """Which sampler an engine uses: asked for, or picked by what the machine has; with what only some of them can do."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import torch
@@ -43,6 +44,8 @@ def pick(options: EngineOptions, device: torch.device) -> str:
         wanted, why = _by_machine(device)
         # Without a GPU there was no choice to speak of.
         (ui.say if device.type == "cuda" else ui.detail)(f"sampler {wanted}: {why}")
+    elif wanted == "vllm" and sys.platform != "linux":
+        raise InputError("--sampler vllm is for Linux; use --sampler torch, or the URL of a vLLM server elsewhere")
     elif wanted == "vllm" and not _installed():
         raise InputError(f"--sampler vllm needs vLLM, which is not installed: {INSTALL[device.type]}")
     for name, value in (("--engines", options.engines), ("--tensor-parallel", options.tensor_parallel)):

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from r1cli.backend import finetuning, sft_input
+from r1cli.backend import finetuning, onpolicy, sft_input
 from r1cli.backend.base import EngineOptions, Lines
 from r1cli.backend.connection import Connection
 from r1cli.backend.engine import Engine, EngineLost
@@ -32,6 +32,9 @@ from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import R1Error
 from r1cli.records import Record
 from r1cli.runs import Run
+
+# What is made update by update, with a metrics record for each: (engine, body, request) -> records.
+TRAININGS = {"sft": finetuning.train, "distill": onpolicy.train}
 
 
 class Cancelled(Exception):
@@ -57,7 +60,7 @@ class Server:
         # SimpleQueue, because signal handlers put into it too.
         self.inbox: queue.SimpleQueue[tuple[str, Connection | None]] = queue.SimpleQueue()
         self.updates: deque[Connection] = deque()
-        self.training: tuple[Connection, Iterator[Record]] | None = None  # an sft on its way, update by update
+        self.training: tuple[Connection, Iterator[Record]] | None = None  # one on its way, update by update
         self.waiting: deque[Connection] = deque()
         self.jobs: dict[Connection, tuple[SampleJob, Sampler]] = {}
         self.owners: dict[int, Connection] = {}
@@ -114,7 +117,7 @@ class Server:
         if verb == "status":  # answered at once, also in the middle of an update
             connection.send(orjson.dumps(self._status()) + b"\n")
             connection.finish()
-        elif verb in ("sample", "grpo_step", "sft"):
+        elif verb in ("sample", "grpo_step", *TRAININGS):
             connection.on_cancel = lambda: self.inbox.put(("cancel", connection))
             self.inbox.put((verb, connection))
         else:
@@ -172,7 +175,7 @@ class Server:
                 return
             if verb == "cancel":
                 self._cancel(connection)
-            elif verb in ("grpo_step", "sft"):
+            elif verb in ("grpo_step", *TRAININGS):
                 self.updates.append(connection)
             else:
                 self.waiting.append(connection)
@@ -232,8 +235,8 @@ class Server:
                 sampler.cancel(group.key)
 
     def _update(self, connection: Connection) -> None:
-        if connection.request["verb"] == "sft":
-            self.training = connection, finetuning.train(self.engine, connection.body, connection.request)
+        if train := TRAININGS.get(connection.request["verb"]):
+            self.training = connection, train(self.engine, connection.body, connection.request)
             connection.body = None
             return
 

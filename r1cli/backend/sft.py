@@ -10,9 +10,11 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from r1cli.algorithms.sft_settings import SftSettings
 from r1cli.backend.packing import MicroBatch
+from r1cli.backend.teaching import Teaching, measure
 from r1cli.backend.trainer import Trainer
 from r1cli.errors import InputError
 
@@ -41,13 +43,17 @@ def sft_step(
     settings: SftSettings,
     *,
     step: int,
+    teaching: Teaching | None = None,
+    teacher: nn.Module | None = None,
+    told: Sequence[Sequence[float]] | None = None,
     on_update: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Updates the weights once on a batch of examples; returns the metrics.
 
     The loss is the mean of -log p over all trained tokens of the batch (`normalize` "token"), or the mean over examples
     of their means ("sequence"), whatever the micro-batches and ranks; `loss` in the metrics is the token mean in both
-    cases. `step` counts the updates of this training before this one and fixes the learning rate; `settings` come from
+    cases. With a teacher the loss of a token is what `teaching` says, in the metrics also under that name. `step`
+    counts the updates of this training before this one and fixes the learning rate; `settings` come from
     SftSettings.over. `on_update` is called right before the update and may raise to cancel.
 
     Raises InputError for a batch without a trained token, R1Error, changing nothing, for a loss or gradient that is not
@@ -60,14 +66,16 @@ def sft_step(
     weights = weights.to(trainer.device)
     began = time.perf_counter()
     sums = torch.zeros(2, device=trainer.device, dtype=torch.float64)
+    losses, temperatures = measure(trainer, teaching, teacher, told), torch.ones(len(examples), device=trainer.device)
     try:
         for micro in _micro_batches(trainer, examples, settings.micro_tokens):
-            if micro is None:
+            measured = losses(micro, temperatures)
+            if measured is None:
                 trainer.backward(trainer.idle(trainer.model))
                 continue
-            logp, entropy = trainer.logprobs(trainer.model, micro, torch.ones(len(examples), device=trainer.device))
-            trainer.backward(-(logp * weights[micro.sequences][micro.rows]).sum())
-            sums += torch.stack((-logp.detach().double().sum(), entropy.detach().double().sum()))
+            loss, entropy = measured
+            trainer.backward((loss * weights[micro.sequences][micro.rows]).sum())
+            sums += torch.stack((loss.detach().double().sum(), entropy.detach().double().sum()))
         tokens = int(counts.sum())
         loss, entropy = (trainer.total(sums) / tokens).tolist()
         gradient = time.perf_counter() - began
@@ -76,6 +84,7 @@ def sft_step(
         trainer.clear()
     return {
         "loss": loss,
+        **({} if teaching is None else {teaching.metric: loss}),
         "entropy": entropy,
         "tokens": sum(len(example.prompt) + len(example.completion) for example in examples),
         "labelled_tokens": tokens,

@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from r1cli.algorithms.recipe import distillation, table_size
 from r1cli.algorithms.sft_settings import SftSettings, validate_sft
 from r1cli.backend.base import Lines
 from r1cli.backend.conversations import Drafter
 from r1cli.backend.examples import Examples, Reader, Rows, split
 from r1cli.backend.model import ModelConfig
 from r1cli.backend.rollouts import settings as sampling_settings
+from r1cli.backend.shapes import Shape
+from r1cli.backend.teaching import Teaching, read_teaching
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError
 from r1cli.records import digest
@@ -29,12 +32,23 @@ class Data(NamedTuple):
     validation: Rows | None
     settings: SftSettings
     fingerprint: str
+    teaching: Teaching | None = None
 
 
-def read_settings(run: Run, request: dict[str, Any]) -> SftSettings:
-    """The request's settings: what was asked, else what run.json says, else the paper's; InputError for nonsense."""
+def read_settings(
+    run: Run, config: ModelConfig, request: dict[str, Any], note: Callable[[str], None] = lambda _: None
+) -> SftSettings:
+    """The settings: what the request asks, else what run.json says, else the paper's; InputError for nonsense.
+
+    With the request's `recipe` "distill", the paper's are those for a student of this size.
+    """
     asked = {key: value for key, value in request.get("settings", {}).items() if value is not None}
     known = dict(run.defaults("sft"))
+    if request.get("recipe") == "distill":
+        if "lr" not in asked and "lr" not in known:
+            note(_rate(config))
+        size, llama = _size(config)
+        known = {**distillation(size, llama=llama), **known}
     # One way to say a thing takes the place of the other.
     for one, other in (("batch", "batch_tokens"), ("warmup_ratio", "warmup_steps")):
         if one in asked and other not in asked:
@@ -45,6 +59,21 @@ def read_settings(run: Run, request: dict[str, Any]) -> SftSettings:
     except ValueError as error:
         raise InputError(str(error)) from None
     return settings
+
+
+def _size(config: ModelConfig) -> tuple[int, bool]:
+    """Parameters of a model, and whether it is a Llama."""
+    shape = Shape(
+        config.vocab_size, config.hidden_size, config.intermediate_size, config.layers, config.heads, config.kv_heads,
+        config.head_dim, config.tied, config.qkv_bias, config.qk_norm,
+    )  # fmt: skip
+    return shape.parameters, config.architecture == "llama"
+
+
+def _rate(config: ModelConfig) -> str:
+    size, llama = _size(config)
+    row, family = table_size(size, llama=llama), "Llama" if llama else "Qwen"
+    return f"learning rate {distillation(size, llama=llama)['lr']:g}, the paper's for {family}-{row:g}B"
 
 
 def read_data(
@@ -60,11 +89,12 @@ def read_data(
 
     Raises InputError for what cannot be trained on, before anything of the run is touched.
     """
-    settings = read_settings(run, request)
+    settings = read_settings(run, config, request, note)
     if settings.patience is not None and validation is None and not settings.validation_share:
         raise InputError("--patience needs examples to validate on: give --validation FILE or --validation-share X")
     if settings.validation_share and validation is not None:
         raise InputError("--validation and --validation-share exclude each other")
+    teaching = read_teaching(request, tokenizer, config)
     template = sampling_settings({}, run)["template"]
     drafter = Drafter(tokenizer, template, config.vocab_size, retokenize=bool(request.get("retokenize")))
     skip_bad = bool(request.get("skip_bad"))
@@ -85,4 +115,4 @@ def read_data(
         train, chosen = split(examples, settings.validation_share)
         rows = Rows(examples, chosen) if len(chosen) else None
     fingerprint = digest(examples.digest(), rows.examples.digest() if rows else None)
-    return Data(examples, train, rows, settings, fingerprint)
+    return Data(examples, train, rows, settings, fingerprint, teaching)

@@ -82,6 +82,10 @@ class Tokenizer:
         found = [each.ids for each in self.backend.encode_batch_fast(texts, add_special_tokens=add_special)]
         return [self._begun(ids) if add_special else ids for ids in found]
 
+    def vocabulary(self) -> dict[str, int]:
+        """All tokens, added ones too, by their text."""
+        return self.backend.get_vocab(with_added_tokens=True)
+
     def special_ids(self) -> frozenset[int]:
         """The end tokens and all others that the folder calls special."""
         added = self.backend.get_added_tokens_decoder()

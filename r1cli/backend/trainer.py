@@ -19,7 +19,7 @@ from r1cli.algorithms.schedule import learning_rate
 from r1cli.algorithms.settings import MICRO_TOKENS
 from r1cli.backend.batches import check_sequence
 from r1cli.backend.packing import MicroBatch, pack, plan
-from r1cli.errors import R1Error
+from r1cli.errors import InputError, R1Error
 
 
 class Trainer(ABC):
@@ -40,6 +40,16 @@ class Trainer(ABC):
 
         With gradients to the model's parameters unless under no_grad.
         """
+
+    def top_logprobs(
+        self, model: nn.Module, teacher: nn.Module, micro: MicroBatch, count: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """At each target of a micro-batch the tokens that a teacher finds likeliest: log-probs [M, count] of the model,
+        with gradients, and of the teacher; and the model's entropies [M], without.
+
+        Raises InputError where this trainer can't.
+        """
+        raise InputError("--top-k is computed by a single process: serve the run without --gpus, or leave --top-k out")
 
     @abstractmethod
     def backward(self, loss: Tensor) -> None:
@@ -91,6 +101,10 @@ class Trainer(ABC):
     @abstractmethod
     def open_reference(self, folder: Path) -> nn.Module:
         """A frozen model with a folder's weights, for `logprobs`; collective."""
+
+    def open_teacher(self, folder: Path) -> nn.Module:
+        """A frozen model of any shape with a folder's weights, for `logprobs`; collective."""
+        return self.open_reference(folder)
 
     def deal(
         self,

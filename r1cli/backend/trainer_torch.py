@@ -17,6 +17,7 @@ from r1cli.backend.logprobs import token_logprobs
 from r1cli.backend.model import Transformer
 from r1cli.backend.optimizer_state import AdamW
 from r1cli.backend.packing import MicroBatch
+from r1cli.backend.picked import likeliest, picked
 from r1cli.backend.trainer import Trainer
 
 
@@ -32,6 +33,14 @@ class TorchTrainer(Trainer):
     def logprobs(self, model: Transformer, micro: MicroBatch, temperatures: Tensor) -> tuple[Tensor, Tensor]:
         with self._precision():
             return token_logprobs(model, micro, temperatures[micro.sequences])
+
+    def top_logprobs(
+        self, model: Transformer, teacher: Transformer, micro: MicroBatch, count: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        with self._precision():
+            ids, theirs = likeliest(teacher, micro, count, min(model.config.vocab_size, teacher.config.vocab_size))
+            ours, entropy = picked(model, micro, ids)
+        return ours, theirs, entropy
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
@@ -84,6 +93,9 @@ class TorchTrainer(Trainer):
         trainer_files.publish(self, Path(folder), dtype)
 
     def open_reference(self, folder: Path | str) -> Transformer:
+        return self.open_teacher(folder)
+
+    def open_teacher(self, folder: Path | str) -> Transformer:
         dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         return load_model(folder, dtype=dtype, device=self.device).requires_grad_(False)
 

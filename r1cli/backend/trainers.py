@@ -4,6 +4,7 @@ Nothing heavy is imported: `r1 serve` asks before it starts any process. How a t
 """
 
 import importlib.util
+import sys
 
 from r1cli.backend.base import EngineOptions
 from r1cli.errors import InputError
@@ -29,6 +30,8 @@ def pick(options: EngineOptions, world: int, *, lora: bool = False) -> str:
     if wanted == "deepspeed" and (spec is None or spec.origin is None):  # a mere folder of that name is none
         why = "--trainer deepspeed" if world == 1 else f"training in {world} processes"
         raise InputError(f"{why} needs DeepSpeed, which is not installed: pip install 'r1-pipes[deepspeed]'")
+    if wanted == "deepspeed" and sys.platform != "linux":
+        raise InputError("DeepSpeed's processes are for Linux; train in one process: --trainer torch, without --gpus")
     for name, value in (("--zero", options.zero), ("--offload", options.offload)):
         if value is not None and wanted != "deepspeed":
             raise InputError(f"{name} is an option of --trainer deepspeed, and the trainer is {wanted}")

@@ -7,6 +7,11 @@ from typing import Annotated, Any, Literal
 from r1cli import options, ui
 from r1cli.options import Argument, Option
 
+HEADINGS = {
+    "preset": "What is measured", "compare": "Comparing", "questions": "Sampling", "strict": "Judging",
+    "model": "A server's URL", "jobs": "Running",
+}  # fmt: skip
+
 
 def eval_(
     checkpoint: Annotated[

@@ -11,6 +11,12 @@ from r1cli.options import Option
 HANDLING = {"files", "mark", "rejects", "output", "skip_bad", "quiet", "verbose"}
 
 
+HEADINGS = {
+    "finish_reason": "By the record", "decontaminate": "Against others", "solve_rate": "By a prompt's samples",
+    "mark": "What becomes of the dropped",
+}  # fmt: skip
+
+
 def filter_(
     files: options.Files = None,
     finish_reason: Annotated[
@@ -120,7 +126,7 @@ def filter_(
     given |= {"finish_reason": tuple(finish_reason or ()), "decontaminate": None}
     if decontaminate:
         given["decontaminate"] = _index(decontaminate, NGRAM if ngram is None else ngram)
-    pipeline = Pipeline(Settings(**given), ui.say)
+    pipeline = Pipeline(Settings.of(given), ui.say)
     counts: Counter[str] = Counter()
     lines = _examined(files or [], pipeline.examine, skip_bad)
     with Writer(output) as out, nullcontext() if rejects is None else Writer(rejects) as dropped:

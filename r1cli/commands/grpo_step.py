@@ -14,6 +14,13 @@ HANDLING = {
 }  # fmt: skip
 
 
+HEADINGS = {
+    "run": "Update", "loss": "Loss", "kl": "KL to the reference", "correction": "Off-policy correction",
+    "mask_truncated": "Length and entropy", "weight_decay": "Optimizer and schedule", "old_logprobs": "Computation",
+    "max_staleness": "Batch and steps",
+}  # fmt: skip
+
+
 def _number(help_: str) -> Option:
     return Option(metavar="X", help=help_)
 

@@ -6,11 +6,13 @@ from typing import Annotated
 from r1cli import options, ui
 from r1cli.options import Argument, Option
 
+HEADINGS = {"base": "Base and task", "seed": "Schedule and steps", "lora": "Adapters"}
+
 
 def init(
     run: Annotated[Path, Argument(metavar="RUN", help="The folder to make.")],
     base: Annotated[
-        str, Option("--from", metavar="BASE", help="tiny, a run, a model folder, or a hub id in the local cache.")
+        str, Option("--from", metavar="BASE", help="tiny, tiny-student, a run, a model folder, or a cached hub id.")
     ] = "tiny",
     task: Annotated[
         str | None,

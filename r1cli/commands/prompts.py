@@ -6,6 +6,11 @@ from typing import Annotated, Literal
 from r1cli import options, ui
 from r1cli.options import Argument, Option
 
+HEADINGS = {
+    "preset": "Where they are", "prompt_field": "What is what", "prompt_template": "How they are asked",
+    "unique": "Which of them",
+}  # fmt: skip
+
 
 def prompts(
     source: Annotated[

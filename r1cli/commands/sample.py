@@ -6,6 +6,11 @@ from typing import Annotated
 from r1cli import options, ui
 from r1cli.options import Argument, Option
 
+HEADINGS = {
+    "questions": "What is sampled", "temperature": "Sampling", "template": "Prompts", "seed": "Which batch",
+    "model": "A server's URL",
+}  # fmt: skip
+
 
 def sample(
     checkpoint: Annotated[

@@ -6,6 +6,10 @@ from typing import Annotated
 from r1cli import options, ui
 from r1cli.options import Argument, Option
 
+HEADINGS = {
+    "detach": "Backend", "gpus": "Several GPUs and machines", "trainer": "Trainer", "plan": "Memory plan (--plan)",
+}  # fmt: skip
+
 
 def serve(
     run: Annotated[Path, Argument(metavar="RUN", help="The run to hold in memory.")],

@@ -16,12 +16,10 @@ HANDLING = {
 }  # fmt: skip
 
 
-def _number(help_: str) -> Option:
-    return Option(metavar="X", help=help_)
-
-
-def _count(help_: str) -> Option:
-    return Option(metavar="N", help=help_)
+HEADINGS = {
+    "out": "Run", "epochs": "Update", "validation": "Validation", "weight_decay": "Optimizer and schedule",
+    "shuffle_seed": "Order and tokens of the examples", "restart": "Steps",
+}  # fmt: skip
 
 
 def sft(
@@ -31,53 +29,36 @@ def sft(
     examples: Annotated[
         list[Path] | None, Argument(metavar="[EXAMPLES]...", help="JSONL files; - or none is stdin.")
     ] = None,
-    out: Annotated[
-        Path | None, Option(metavar="RUN", help="Make RUN from CKPT, as r1 init does, and train it.")
-    ] = None,
+    out: options.NewRun = None,
     template: options.Template = None,
-    epochs: Annotated[int | None, _count("Passes over the examples (paper: 2 to 3; default 2).")] = None,
-    batch: Annotated[int | None, _count("Examples per update (paper: 128; 64 for distillation).")] = None,
-    batch_tokens: Annotated[int | None, _count("Tokens per update, prompts included, instead of --batch.")] = None,
-    lr: Annotated[float | None, _number("Learning rate (paper: 5e-5).")] = None,
-    loss: Annotated[options.SftLoss | None, Option(help="Train on completions, or on prompts too.")] = None,
-    normalize: Annotated[
-        options.SftNormalize | None, Option(help="Mean over the tokens of an update, or over its examples' means.")
-    ] = None,
-    max_length: Annotated[
-        int | None, _count("Leave out, and count, examples of more than N tokens; nothing is ever truncated.")
-    ] = None,
-    validation: Annotated[Path | None, Option(metavar="FILE", help="Examples to validate on, as JSONL.")] = None,
-    validation_share: Annotated[
-        float | None, _number("Validate on this share of the prompts instead; a prompt is on one side only.")
-    ] = None,
-    validate_every: Annotated[int | None, _count("Updates between validations (default: each epoch).")] = None,
-    patience: Annotated[
-        int | None, _count("Stop after N validations without a new best, and publish the best step.")
-    ] = None,
-    weight_decay: Annotated[float | None, _number("AdamW weight decay.")] = None,
-    beta1: Annotated[float | None, _number("Adam's first decay rate.")] = None,
-    beta2: Annotated[float | None, _number("Adam's second decay rate.")] = None,
-    adam_eps: Annotated[float | None, _number("Adam's epsilon.")] = None,
-    grad_clip: Annotated[float | None, _number("Clip the gradient's norm at X.")] = None,
-    warmup_steps: Annotated[int | None, Option(metavar="N", help="Updates of linear warm-up.")] = None,
-    warmup_ratio: Annotated[float | None, _number("Linear warm-up as a share of all updates (default: 0.03).")] = None,
-    decay: Annotated[options.Decay | None, Option(help="Learning-rate schedule (default and paper: cosine).")] = None,
-    lr_min_ratio: Annotated[float | None, _number("Where the schedule ends, as a share of --lr (paper: 0.1).")] = None,
-    shuffle_seed: Annotated[int | None, Option(metavar="N", help="Seed of the order of the examples.")] = None,
-    micro_tokens: Annotated[
-        int | None,
-        Option(metavar="N", help="Tokens computed at once (GPU 16384, CPU 2304); changes memory, not the gradient."),
-    ] = None,
+    epochs: options.Epochs = None,
+    batch: options.Batch = None,
+    batch_tokens: options.BatchTokens = None,
+    lr: Annotated[float | None, Option(metavar="X", help="Learning rate (paper: 5e-5).")] = None,
+    loss: options.TrainedOn = None,
+    normalize: options.MeanOver = None,
+    max_length: options.LongestExample = None,
+    validation: options.Validation = None,
+    validation_share: options.ValidationShare = None,
+    validate_every: options.ValidateEvery = None,
+    patience: options.Patience = None,
+    weight_decay: options.WeightDecay = None,
+    beta1: options.Beta1 = None,
+    beta2: options.Beta2 = None,
+    adam_eps: options.AdamEps = None,
+    grad_clip: options.GradClip = None,
+    warmup_steps: options.WarmupSteps = None,
+    warmup_ratio: options.WarmupRatio = None,
+    decay: options.Schedule = None,
+    lr_min_ratio: options.LrMinRatio = None,
+    shuffle_seed: options.ShuffleSeed = None,
+    micro_tokens: options.MicroTokens = None,
     retokenize: Annotated[
         bool, Option("--retokenize", help="Tokenise the text of completions whose ids are of another tokenizer.")
     ] = False,
-    restart: Annotated[
-        bool, Option("--restart", help="Begin anew from the run's weights as they are, whatever it was trained on.")
-    ] = False,
-    save_every: Annotated[
-        int | None, Option(metavar="N", min=1, help="Updates between saves (default: each epoch, or 15 minutes).")
-    ] = None,
-    keep: Annotated[int | None, Option(metavar="N", min=0, help="Steps kept on disk; 0: all.")] = None,
+    restart: options.Restart = False,
+    save_every: options.SaveEvery = None,
+    keep: options.Keep = None,
     output: options.Output = None,
     skip_bad: options.SkipBad = False,
     device: options.Device = None,
@@ -103,21 +84,47 @@ def sft(
     """
     given = locals().copy()
     ui.setup("sft", quiet, verbose)
-    from r1cli.backend.base import EngineOptions
+    from r1cli.stream import raw_lines
+
+    check(given)
+    train(checkpoint, given, {"retokenize": retokenize}, lines=raw_lines(examples or []))
+
+
+def settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    """What was asked of the training itself, by the options' names."""
+    return {name: value for name, value in given.items() if name not in HANDLING and value is not None}
+
+
+def train(
+    checkpoint: str,
+    given: dict[str, Any],
+    more: dict[str, Any],
+    *,
+    lines: Iterable[tuple[bytes, str]] = (),
+    prompts: list[Any] | None = None,
+) -> None:
+    """Trains a checkpoint's run, or the one that `out` names, and writes its metrics.
+
+    It learns from lines of examples, or from its own samples of prompts. `given` are the options of the command, `more`
+    what it asks of the backend besides.
+    """
+    from r1cli.backend.base import EngineOptions, open_backend, open_new
     from r1cli.stream import Writer, raw_lines
 
-    asked = {name: value for name, value in given.items() if name not in HANDLING and value is not None}
-    _check(asked)
-    request = {
-        "settings": asked, "retokenize": retokenize, "restart": restart, "skip_bad": skip_bad,
-        "save_every": save_every, "keep": keep,
-    }  # fmt: skip
+    request = {"settings": settings_of(given), **more}
+    request |= {name: given[name] for name in ("restart", "skip_bad", "save_every", "keep")}
     report = Report()
-    with Writer(output) as writer:
-        engine = EngineOptions(device, threads, gradient_checkpointing=gradient_checkpointing)
-        backend = _open(checkpoint, out, template, engine)
-        held = None if validation is None else raw_lines([validation])
-        updates = backend.sft(request, report.reading(raw_lines(examples or [])), held)
+    with Writer(given["output"]) as writer:
+        engine = EngineOptions(
+            given["device"], given["threads"], gradient_checkpointing=given["gradient_checkpointing"]
+        )
+        name, new = find_run(checkpoint, given)
+        backend = open_backend(name, engine) if new is None else open_new(new.base, new.planned, new.create, engine)
+        if prompts is None:
+            held = None if given["validation"] is None else raw_lines([given["validation"]])
+            updates = backend.sft(request, report.reading(lines), held)
+        else:
+            updates = backend.distill(request, prompts)
         try:
             for line in updates:
                 report.update(line)
@@ -191,11 +198,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _check(asked: dict[str, Any]) -> None:
+def check(given: dict[str, Any]) -> None:
     """Refuses settings that make no sense before anything is read."""
     from r1cli.algorithms.sft_settings import SftSettings, validate_sft
     from r1cli.errors import InputError
 
+    asked = settings_of(given)
     for one, other in (("batch", "batch_tokens"), ("warmup_steps", "warmup_ratio")):
         if one in asked and other in asked:
             raise InputError(f"--{one.replace('_', '-')} and --{other.replace('_', '-')} exclude each other")
@@ -205,19 +213,22 @@ def _check(asked: dict[str, Any]) -> None:
         raise InputError(str(error)) from None
 
 
-def _open(checkpoint: str, out: Path | None, template: str | None, engine: Any) -> Any:
-    """The backend of the run to train: CKPT itself, or --out, which is made when it is not there."""
-    from r1cli.backend.base import is_url, open_backend, open_new
+def find_run(checkpoint: str, given: dict[str, Any]) -> tuple[str, Any]:
+    """The name of the run to train: CKPT itself, or --out with its plan when it is not there; nothing heavy is loaded.
+
+    Raises InputError for what can't be trained.
+    """
+    from r1cli.backend.base import is_url
     from r1cli.errors import InputError
     from r1cli.runs import Run, locate
 
+    out, template = given["out"], given["template"]
     if is_url(checkpoint):
         raise InputError(f"{checkpoint} is a server: its model can be sampled, not trained; name a run")
     if out is not None and not out.exists():
         from r1cli.creation import plan_run
 
-        new = plan_run(out, checkpoint, template=template)
-        return open_new(new.base, new.planned, new.create, engine)
+        return str(out), plan_run(out, checkpoint, template=template)
     name, run = checkpoint, None
     if out is not None:
         name, run = str(out), Run.open(out)
@@ -228,7 +239,9 @@ def _open(checkpoint: str, out: Path | None, template: str | None, engine: Any) 
                 f"it is: r1 sft {out}"
             )
     run = run or locate(checkpoint)[1]
-    if run is not None and template is not None:
+    if run is None:
+        raise InputError(f"{checkpoint} is a plain model folder, which is never written to; name a run with --out")
+    if template is not None:
         from r1cli.prompts import templates
 
         used = run.defaults("sample").get("template", run.config.get("template", "r1-zero"))
@@ -237,4 +250,4 @@ def _open(checkpoint: str, out: Path | None, template: str | None, engine: Any) 
                 f"{run.path} puts prompts into another template than {template} (see its run.json); what is trained "
                 "must be what is sampled, so --template is for a run that --out makes"
             )
-    return open_backend(name, engine)
+    return name, None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from r1cli.evaluation.setting import grader_name
-from r1cli.rewards import JUDGES, REWARDS, Grader, Options, open_grader, reward_of
+from r1cli.rewards import JUDGES, Grader, Options, function_of, open_grader, reward_of
 from r1cli.rewards.judges import After, Answer, FunctionJudge, Judge
 from r1cli.rewards.verdict import not_applicable
 
@@ -43,7 +43,7 @@ def open_task_grader(tasks: Iterable[object], options: Options) -> Grader:
     names = sorted({reward_of(task) for task in tasks})
     judges = []
     for name in names:
-        judge = JUDGES[name](options) if name in JUDGES else FunctionJudge(name, REWARDS[name], options)
+        judge = JUDGES[name](options) if name in JUDGES else FunctionJudge(name, function_of(name), options)
         judges.append(_OfItsTask(judge))
     return open_grader(dict.fromkeys(names, 1.0) | {"format": 0.0}, options, judges)
 

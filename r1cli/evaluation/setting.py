@@ -24,6 +24,7 @@ class Setting:
 
     prompts: dict[str, str] = field(default_factory=dict)
     found: dict[str, list[Any]] = field(default_factory=dict)
+    steps: set[int] = field(default_factory=set)
 
     def add(self, item: str, record: dict, reward: str) -> None:
         """Takes one judged record of a question."""
@@ -33,13 +34,19 @@ class Setting:
             known = self.found.setdefault(name, [])
             if value not in known:
                 known.append(value)
+        policy = record.get("policy")
+        if isinstance(policy, dict) and isinstance(policy.get("step"), int):
+            self.steps.add(policy["step"])
 
     def summary(self) -> dict[str, Any]:
-        """seed, temperature, top_p, max_tokens, template, grader (null: the records don't tell), and `prompts`.
+        """seed, temperature, top_p, max_tokens, template, grader (null: the records don't tell), `step` and `prompts`.
 
-        `prompts` is a digest of the ids and the texts of the questions, in whatever order they came.
+        `step` is that of the run, left out for samples of several or of none. `prompts` is a digest of the ids and the
+        texts of the questions, in whatever order they came.
         """
         values = {name: known[0] if len(known) == 1 else known for name, known in self.found.items()}
+        if len(self.steps) == 1:
+            values["step"] = min(self.steps)
         return values | {"prompts": digest(sorted(self.prompts.items()))}
 
     def mixed(self) -> list[str]:

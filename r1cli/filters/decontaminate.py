@@ -86,7 +86,7 @@ class Index:
 
 def decontaminate(settings: Settings) -> Filter:
     """Drops a record whose prompt, or with decontaminate_answers whose completion too, the index knows."""
-    index, answers = settings.decontaminate, settings.decontaminate_answers
+    index, answers = settings.value("decontaminate"), settings.decontaminate_answers
 
     def check(record: Record) -> str | None:
         place = index.find(prompt_text(record))

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 # The reason to drop a record, or None. Raises InputError, without the place, for a record that lacks what it needs.
 Filter = Callable[[Record], str | None]
 
-# The rewards whose 1 means "correct", in the order in which they are asked.
-
-_KINDS = {str: "a string", list: "a list", dict: "an object"}
+_KINDS: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
 
 
 def finish_reason(settings: Settings) -> Filter:
@@ -44,7 +42,7 @@ def correct(settings: Settings) -> Filter:
 
 def min_reward(settings: Settings) -> Filter:
     """Drops what was rewarded less; a reward that failed (null) is none at all."""
-    least = settings.min_reward
+    least = settings.value("min_reward")
 
     def check(record: Record) -> str | None:
         value = reward_of(record)
@@ -55,7 +53,7 @@ def min_reward(settings: Settings) -> Filter:
 
 def max_tokens(settings: Settings) -> Filter:
     """Drops completions of more tokens; raises InputError for a record without its token ids."""
-    most, remedy = settings.max_tokens, "without token ids or usage.completion_tokens use --max-chars"
+    most, remedy = settings.value("max_tokens"), "without token ids or usage.completion_tokens use --max-chars"
 
     def check(record: Record) -> str | None:
         tokens = completion_tokens(record)
@@ -68,7 +66,7 @@ def max_tokens(settings: Settings) -> Filter:
 
 def max_chars(settings: Settings) -> Filter:
     """Drops completions of more characters."""
-    most = settings.max_chars
+    most = settings.value("max_chars")
 
     def check(record: Record) -> str | None:
         return None if len(completion(record)) <= most else "too_long"

@@ -9,8 +9,9 @@ import os
 import tempfile
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from contextlib import suppress
+from typing import Any, BinaryIO
 
 from r1cli.errors import R1Error
 from r1cli.filters.samples import GroupRule
@@ -25,7 +26,8 @@ class Spool:
         self.limit, self.note = limit, note
         self.lines: deque[bytes] = deque()
         self.bytes = self.filed = 0
-        self.writer = self.reader = None
+        self.writer: BinaryIO | None = None
+        self.reader: BinaryIO | None = None
 
     def push(self, line: bytes) -> None:
         """Adds a line (without a newline in it)."""
@@ -34,10 +36,9 @@ class Spool:
             self.bytes += len(line)
             return
         try:
-            if self.writer is None:
-                self._open()
-            self.writer.write(line)
-            self.writer.write(b"\n")
+            writer, _ = self._file()
+            writer.write(line)
+            writer.write(b"\n")
         except OSError as error:
             folder = tempfile.gettempdir()
             raise R1Error(f"cannot hold the input in {folder}: {error.strerror}; set TMPDIR to a larger disk") from None
@@ -49,16 +50,20 @@ class Spool:
             line = self.lines.popleft()
             self.bytes -= len(line)
             return line
-        self.writer.flush()
-        line = self.reader.readline()[:-1]
+        writer, reader = self._file()
+        writer.flush()
+        line = reader.readline()[:-1]
         self.filed -= 1
         if not self.filed:
-            self.reader.seek(0)
-            self.writer.seek(0)
-            self.writer.truncate()
+            reader.seek(0)
+            writer.seek(0)
+            writer.truncate()
         return line
 
-    def _open(self) -> None:
+    def _file(self) -> tuple[BinaryIO, BinaryIO]:
+        """The temporary file to write to and to read from, made when it is first needed."""
+        if self.writer is not None and self.reader is not None:
+            return self.writer, self.reader
         descriptor, name = tempfile.mkstemp(prefix="r1-filter-")
         try:
             self.writer, self.reader = os.fdopen(descriptor, "wb"), open(name, "rb")  # noqa: SIM115 - until the end
@@ -66,6 +71,7 @@ class Spool:
             with suppress(OSError):
                 os.unlink(name)
         self.note(f"more than {self.limit >> 20} MiB wait for their prompt's other samples: in a temporary file now")
+        return self.writer, self.reader
 
 
 class Held:
@@ -140,6 +146,7 @@ class Held:
         """Removes the rows that have left, now and then; no row that waits has one that left before it."""
         gone = self.released - self.start
         if gone == len(self.ready) or gone > max(4096, len(self.ready) // 2):
-            for column in (self.before, self.nth, self.reason, self.ready, *self.values):
+            columns: tuple[MutableSequence[Any], ...] = (self.before, self.nth, self.reason, self.ready, *self.values)
+            for column in columns:
                 del column[:gone]
             self.start += gone

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from r1cli.errors import InputError
-from r1cli.filters import GROUP_RULES, RECORD_FILTERS
+from r1cli.filters import GROUP_RULES, RECORD_FILTERS, REMEMBERING, own_filter
 from r1cli.filters.fields import Filter, prompt_key
 from r1cli.filters.held import Held
 from r1cli.filters.samples import GroupRule
@@ -38,7 +38,10 @@ class Pipeline:
 
     def __init__(self, settings: Settings, note: Callable[[str], None]):
         self.note = note
-        self.filters: list[Filter] = [make(settings) for name, make in RECORD_FILTERS.items() if settings.given(name)]
+        asked = [(name, make) for name, make in RECORD_FILTERS.items() if settings.given(name)]
+        self.filters: list[Filter] = [make(settings) for name, make in asked if name not in REMEMBERING]
+        self.filters += [own_filter(name)(value) for name, value in settings.others]
+        self.filters += [make(settings) for name, make in asked if name in REMEMBERING]
         names = [name for name in GROUP_RULES if settings.given(name)]
         # --best-of chooses per_prompt many; the first ones need no choice unless other rules wait for the samples.
         self.per_prompt = settings.per_prompt or (1 if settings.best_of == "first" else None)
@@ -63,7 +66,8 @@ class Pipeline:
 
         What remembers texts comes last, so that a bad record does not make a good one a duplicate.
         """
-        key, size, values = "", None, ()
+        key, size = "", None
+        values: Sequence[float] = ()
         if self.rules:
             key, size = self._group(record)
             values = [rule.measure(record) for rule in self.rules]
@@ -99,7 +103,7 @@ class Pipeline:
 
     def _take(self, key: str) -> str | None:
         self.taken[key] += 1
-        return "surplus" if self.taken[key] > self.per_prompt else None
+        return "surplus" if self.taken[key] > (self.per_prompt or 1) else None
 
     def _group(self, record: Record) -> tuple[str, int | None]:
         """The key of a record's group and the group's size, or its prompt's key and None."""

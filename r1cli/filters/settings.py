@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 from r1cli.errors import InputError
 from r1cli.filters.decontaminate import Index
@@ -49,6 +50,7 @@ class Settings:
     best_of: str | None = None
     per_prompt: int | None = None
     whole_input: bool = False
+    others: tuple[tuple[str, Any], ...] = ()  # of filters that are a file of their own: name and value
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -68,10 +70,20 @@ class Settings:
                 scripts_of(self.language)
         self.bounds()
 
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Settings:
+        """Settings from the command's options; one that is no field here names a filter of its own file."""
+        named = {field.name for field in fields(cls)}
+        others = tuple((name, value) for name, value in options.items() if name not in named and _is_given(value))
+        return cls(**{name: value for name, value in options.items() if name in named}, others=others)
+
     def given(self, name: str) -> bool:
         """Whether an option was given."""
-        value = getattr(self, name)
-        return value is not None and value is not False and value != ()  # 0 is a value
+        return _is_given(getattr(self, name))
+
+    def value(self, name: str) -> Any:
+        """The value of an option that was given; what was not has no business here."""
+        return getattr(self, name)
 
     def bounds(self) -> tuple[float, float]:
         """LO and HI of the solve rate."""
@@ -85,6 +97,10 @@ class Settings:
         if not (colon and 0 <= bounds[0] <= bounds[1] <= 1):
             raise InputError(f"--solve-rate {self.solve_rate}: expected LO:HI with 0 <= LO <= HI <= 1, as in 0.05:0.95")
         return bounds
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False and value != ()  # 0 is a value
 
 
 def flag(name: str) -> str:

@@ -29,7 +29,7 @@ def language_min(settings: Settings) -> Filter:
     from r1cli.rewards.language import score
     from r1cli.rewards.verdict import Options
 
-    least, named = settings.language_min, settings.language not in (None, "auto")
+    least, named = settings.value("language_min"), settings.language not in (None, "auto")
     options = Options(language=settings.language or "auto")
 
     def check(record: Record) -> str | None:
@@ -44,7 +44,7 @@ def language_min(settings: Settings) -> Filter:
 
 def max_paragraph_chars(settings: Settings) -> Filter:
     """Drops thoughts with a longer paragraph; a paragraph ends at a blank line."""
-    most = settings.max_paragraph_chars
+    most = settings.value("max_paragraph_chars")
 
     def check(record: Record) -> str | None:
         text = _thinking(record)
@@ -67,7 +67,7 @@ def no_code_in_think(_: Settings) -> Filter:
 
 def max_repeat(settings: Settings) -> Filter:
     """Drops completions of whose runs of four words a larger share had come before."""
-    most = settings.max_repeat
+    most = settings.value("max_repeat")
 
     def check(record: Record) -> str | None:
         return "repetition" if repeated_share(completion(record)) > most else None

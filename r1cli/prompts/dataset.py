@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from r1cli.errors import InputError
+from r1cli.errors import InputError, nearest
 from r1cli.prompts import formats, hub
 from r1cli.prompts.mapping import Fields, Tally, convert, with_fields
 from r1cli.prompts.presets import PRESETS, Preset
 from r1cli.prompts.shapes import Plan
-from r1cli.prompts.sources import SPLITS
+from r1cli.prompts.sources import SPLITS, TASKS
 
 
 class Wanted(NamedTuple):
@@ -51,6 +51,9 @@ def prompt_lines(
     if preset is None and not sources:
         raise InputError("nothing to read: name a SOURCE (- is standard input) or a --preset")
     places = [_place(source) for source in sources] or ["hub"]
+    near = nearest(sources[0], (*TASKS, *PRESETS)) if places[0] == "file" else ""
+    if near and not Path(sources[0]).exists():
+        raise InputError(f"no SOURCE {sources[0]}: expected a generated task, a preset, a file or OWNER/NAME{near}")
     if len(set(places)) > 1:
         raise InputError(f"files and data sets cannot be read together: {', '.join(sources)}")
     if preset is None:
@@ -73,7 +76,7 @@ def _preset(wanted: Wanted) -> Preset | None:
     if name is None and len(wanted.sources) == 1 and wanted.sources[0] in PRESETS:
         name = wanted.sources[0] if not Path(wanted.sources[0]).exists() else None
     if name is not None and name not in PRESETS:
-        raise InputError(f"no preset {name}: expected one of {', '.join(PRESETS)}")
+        raise InputError(f"no preset {name}: expected one of {', '.join(PRESETS)}{nearest(name, PRESETS)}")
     return PRESETS[name] if name else None
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from r1cli.errors import InputError
+from r1cli.errors import InputError, nearest
 
 TEMPLATES = {
     "none": "{prompt}",
@@ -32,7 +32,9 @@ def load(name: str) -> str:
         text = Path(name).read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError):
         known = ", ".join(TEMPLATES)
-        raise InputError(f"no prompt template {name}: expected one of {known} or a text file") from None
+        raise InputError(
+            f"no prompt template {name}: expected one of {known} or a text file{nearest(name, TEMPLATES)}"
+        ) from None
     if not any(match[2] == "prompt" for match in _FIELD.finditer(text)):
         raise InputError(f"prompt template {name} has no {{prompt}} in it")
     return text

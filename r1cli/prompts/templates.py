@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from r1cli import stream
-from r1cli.errors import InputError
+from r1cli.errors import InputError, nearest
 
 # DeepSeek-R1, table 1. No full stop after the question (the paper's table ends its own sentence there) and no space
 # after "Assistant:": byte-level tokenizers put the space into the first generated token.
@@ -38,7 +38,9 @@ def load(name: str) -> str:
     try:
         text = Path(name).read_text()
     except OSError:
-        raise InputError(f"no template {name}: expected one of {', '.join(NAMES)} or a file") from None
+        raise InputError(
+            f"no template {name}: expected one of {', '.join(NAMES)} or a file{nearest(name, NAMES)}"
+        ) from None
     if "{prompt}" not in text:
         raise InputError(f"template {name} has no {{prompt}} in it")
     return text

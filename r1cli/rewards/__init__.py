@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from importlib.util import find_spec
 
 from r1cli.errors import InputError
 from r1cli.rewards.grading import Grader, reward_of
@@ -16,15 +17,18 @@ from r1cli.rewards.judges import FunctionJudge, Judge
 from r1cli.rewards.verdict import Options, Verdict
 from r1cli.rewards.verified import AccuracyJudge
 
-__all__ = ["REWARDS", "Grader", "Options", "Verdict", "check_weights", "judge", "open_grader", "reward_of"]
+__all__ = ["Grader", "Options", "Verdict", "check_weights", "function_of", "judge", "open_grader", "reward_of"]
 
 
-def _function(module: str) -> Callable[[dict, Options], Verdict]:
-    """A module's `score`, loaded at its first record: most streams need few of the rewards."""
+def function_of(name: str) -> Callable[[dict, Options], Verdict]:
+    """The `score` of the file that has the reward's name: a function of one record and the options.
 
-    def score(record: dict, options: Options) -> Verdict:
-        return import_module(f"r1cli.rewards.{module}").score(record, options)
-
+    Raises InputError when there is no such file, or it has no `score`.
+    """
+    spec = find_spec(f"r1cli.rewards.{name}") if name.isidentifier() else None
+    score = getattr(import_module(spec.name), "score", None) if spec else None
+    if score is None:
+        raise InputError(f"unknown reward {name!r}")
     return score
 
 
@@ -34,10 +38,7 @@ def _code(options: Options) -> Judge:
     return CodeJudge(CodeOptions(jobs=options.jobs))
 
 
-# Rewards that are functions of one record, and those that keep processes.
-REWARDS: dict[str, Callable[[dict, Options], Verdict]] = {
-    name: _function(name) for name in ("format", "language", "choice", "ifeval", "repetition")
-}
+# Rewards that keep processes; all others are a function of one record, in a file of their name.
 JUDGES: dict[str, Callable[[Options], Judge]] = {"accuracy": AccuracyJudge, "code": _code}
 
 
@@ -61,12 +62,10 @@ def open_grader(weights: dict[str, float], options: Options, judges: Iterable[Ju
     for name in weights:
         if name in given:
             chosen.append(given[name])
-        elif name in REWARDS:
-            chosen.append(FunctionJudge(name, REWARDS[name], options))
         elif name in JUDGES:
             chosen.append(JUDGES[name](options))
         else:
-            raise InputError(f"unknown reward {name!r}: known are {', '.join([*JUDGES, *REWARDS])}")
+            chosen.append(FunctionJudge(name, function_of(name), options))
     return Grader(chosen, weights)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
+from typing import Any
 
 from r1cli.errors import InputError
 from r1cli.rewards.extract import completion_of, split_thinking, was_prefilled
@@ -31,6 +32,7 @@ _SCRIPTS |= dict.fromkeys(str.split("ru uk be bg sr mk kk"), ("cyrillic",))
 _SCRIPTS |= dict.fromkeys(str.split("ar fa ur"), ("arabic",))
 _SCRIPTS |= dict.fromkeys(str.split("hi mr ne"), ("devanagari",))
 _SCRIPTS |= dict.fromkeys(_LATIN_LANGUAGES, ("latin",))
+LANGUAGES = tuple(sorted(_SCRIPTS))
 # What a script stands for when the prompt decides.
 _DEFAULTS = {
     "latin": "latin", "han": "zh", "kana": "ja", "hangul": "ko", "cyrillic": "ru", "arabic": "ar", "devanagari": "hi",
@@ -102,7 +104,7 @@ def scripts_of(language: str) -> tuple[str, ...]:
         return ("latin",)
     scripts = _SCRIPTS.get(language.lower().replace("_", "-").partition("-")[0])
     if scripts is None:
-        known = " ".join(sorted(_SCRIPTS))
+        known = " ".join(LANGUAGES)
         raise InputError(f"unknown language {language!r}: use auto (--language=auto before a file) or one of {known}")
     return scripts
 
@@ -219,7 +221,7 @@ def _foreign_words(text: str, target: str) -> int:
 
 
 @lru_cache(maxsize=1)
-def _detector():
+def _detector() -> Any:
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:

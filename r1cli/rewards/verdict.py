@@ -45,7 +45,7 @@ class Options:
     ngram: int = 20
     jobs: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.format_shape not in SHAPES:
             raise InputError(f"unknown format shape {self.format_shape!r}: use {' or '.join(SHAPES)}")
 

@@ -1,4 +1,4 @@
-"""Makes the tiny base: `python -m r1cli.tiny.pretrain --seed S --out DIR`.
+"""Makes the tiny base: `python -m r1cli.tiny.pretrain --seed S --out DIR`; its student with `--name tiny-student`.
 
 Builds the tokenizer, generates the corpus as it goes, trains on every token of it, and writes a Hugging Face folder
 with r1.json, which records the recipe, the digest of the weights and the hyper-parameters that suit this base. One
@@ -28,13 +28,24 @@ from r1cli.tiny.corpus import CORPUS_VERSION, Mix, document
 from r1cli.tiny.tokens import END, PAD, build_tokenizer, tokenizer_config
 
 CONTEXT = 512
-SHAPE = {
-    "hidden_size": 96,
-    "intermediate_size": 192,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 3,
-    "num_key_value_heads": 3,
+# By name. The student reads the same corpus by the same recipe; a smaller model bears a higher learning rate.
+SHAPES = {
+    "tiny": {
+        "hidden_size": 96,
+        "intermediate_size": 192,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 3,
+    },
+    "tiny-student": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    },
 }
+RATES = {"tiny": 4e-3, "tiny-student": 6e-3}
 DEFAULTS = {
     "task": "sum",
     "template": "r1-zero",
@@ -72,12 +83,12 @@ class Recipe:
     beta2: float = 0.98
 
 
-def model_config(tokenizer: Tokenizer) -> dict:
-    """config.json of the tiny base, as Hugging Face writes it for Qwen2."""
+def model_config(tokenizer: Tokenizer, name: str = "tiny") -> dict:
+    """config.json of the base of that name, as Hugging Face writes it for Qwen2."""
     return {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
-        **SHAPE,
+        **SHAPES[name],
         "hidden_act": "silu",
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-6,
@@ -138,6 +149,7 @@ def pretrain(
     recipe: Recipe,
     mix: Any,
     *,
+    name: str = "tiny",
     write: Callable[[random.Random, Any], str] = document,
     tokenizer: Tokenizer | None = None,
     report_every: int = 50,
@@ -147,7 +159,7 @@ def pretrain(
     `write` makes one document of the corpus that `mix` describes; it and the tokenizer are the tiny base's by default.
     """
     tokenizer = tokenizer or build_tokenizer()
-    config = model_config(tokenizer)
+    config = model_config(tokenizer, name)
     pad = tokenizer.token_to_id(PAD)
     model = Transformer(ModelConfig.from_dict(config))
     initialise(model, torch.Generator().manual_seed(recipe.seed))
@@ -224,17 +236,18 @@ def write_checkpoint(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Reads --seed, --out, --steps and makes the checkpoint."""
+    """Reads --name, --seed, --out, --steps and makes the checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m r1cli.tiny.pretrain", description="Pretrain the tiny base.")
+    parser.add_argument("--name", choices=SHAPES, default="tiny", help="which base: its shape and learning rate")
     parser.add_argument("--seed", type=int, default=Recipe().seed, help="of the weights and of the corpus")
     parser.add_argument("--steps", type=int, default=Recipe().steps, help="optimizer updates")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     options = parser.parse_args(arguments)
     # Sums over threads are not associative: one thread makes the bytes repeatable.
     torch.set_num_threads(1)
-    recipe, mix = Recipe(seed=options.seed, steps=options.steps), Mix()
-    model, tokenizer, config = pretrain(recipe, mix)
-    write_checkpoint(options.out, model, tokenizer, config, recipe, mix)
+    recipe, mix = Recipe(seed=options.seed, steps=options.steps, lr=RATES[options.name]), Mix()
+    model, tokenizer, config = pretrain(recipe, mix, name=options.name)
+    write_checkpoint(options.out, model, tokenizer, config, recipe, mix, name=options.name)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from conftest import ENVIRONMENT, run_r1
 from peft import PeftModel
 from residents import batch, judge, kill_backend, one_line, records, step_of
 from safetensors.torch import load_file
+from sft_work import sums
 from transformers import AutoModelForCausalLM
 
 import r1cli
@@ -152,6 +153,25 @@ def test_an_update_that_fails_half_way_leaves_the_step_on_disk(trained, monkeypa
         engine.grpo_step(rollouts, {"settings": {"kl": 0.0}})
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert engine.learner.trainer() is not trainer
+
+
+def test_adapters_learn_from_examples(tmp_path):
+    """r1 sft trains the adapters alone, by the run's tenfold rate; what it publishes is base plus adapters."""
+    run = tmp_path / "run"
+    run_r1("init", run, "--lora", "4", "--seed", "3", check=0)
+    held = tmp_path / "held.jsonl"
+    held.write_bytes(sums(16, seed=2))
+    words = ("sft", run, "-", "--epochs", "2", "--batch", "16", "--lr", "0.01", "--validation", held)
+    metrics = records(run_r1(*words, stdin=sums(64), check=0).stdout)
+    losses = [loss for record in metrics if (loss := record["validation_loss"]) is not None]
+    assert losses[-1] < losses[0]
+    trainer = run / "latest" / "trainer"
+    assert (trainer / "adapter.safetensors").exists() and not (trainer / "master.safetensors").exists()
+    before, after = (load_file(run / step / "model.safetensors") for step in ("step-000000", "latest"))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all(name.endswith("_proj.weight") for name in moved)
+    again = run_r1(*words, stdin=sums(64), check=0)
+    assert [record["loss"] for record in records(again.stdout)] == [record["loss"] for record in metrics]
 
 
 def test_damaged_adapters_are_one_line(tmp_path):

@@ -29,6 +29,7 @@ GROUPS, GROUP = 4, 2  # a micro-batch of 144 tokens each
 SHAPES = {
     "tiny": (512, 64, 128, 2, 2, 1, 32),
     "10M": (8192, 256, 768, 9, 4, 2, 64),
+    "25M": (12288, 384, 1024, 10, 6, 2, 64),
     "50M": (16384, 512, 1536, 14, 8, 2, 64),
     "150M": (32768, 768, 2304, 18, 12, 4, 64),
 }  # vocabulary, hidden, intermediate, layers, heads, key-value heads, head dimension

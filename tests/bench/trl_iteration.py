@@ -2,14 +2,15 @@
 
     OMP_NUM_THREADS=1 python tests/bench/trl_iteration.py [--sizes 3M 113M]
 
-Both sides start from the same random checkpoint and tokenizer, take the same questions, sample 16 answers each at
-temperature 1, reward them by the same Python function (written for TRL), and update with beta 0.001, fp32. Ours is
-`r1 sample | r1 reward --python | r1 grpo-step` against `r1 serve`: counted are the backend and the three clients of
-each iteration, their starts included. TRL's is GRPOTrainer with its own `generate`, from a step's begin to the end of
-its log, with micro-batches of 8 or of the whole batch, without gradient checkpointing; the faster one counts. Neither
-side saves. `fixed`: no token ends an answer, so all have --tokens tokens. `ragged`: one token in 64 of the vocabulary
-is an end token on both sides (in generation_config.json), and a random model draws them all alike, so lengths are
-geometric; the draws are not the same, hence the ratio is of CPU seconds per answer token. Sides work in turn.
+Both sides start from the same random checkpoint and tokenizer, take the same questions (--prompt tokens: about the
+R1-Zero template with a short question), sample 16 answers each at temperature 1, reward them by the same Python
+function (written for TRL), and update with beta 0.001, fp32. Ours is `r1 sample | r1 reward --python | r1 grpo-step`
+against `r1 serve`: counted are the backend and the three clients of each iteration, their starts included. TRL's is
+GRPOTrainer with its own `generate`, from a step's begin to the end of its log, with micro-batches of 8 or of the whole
+batch, without gradient checkpointing; the faster one counts. Neither side saves. `fixed`: no token ends an answer, so
+all have --tokens tokens. `ragged`: one token in 64 of the vocabulary is an end token on both sides (in
+generation_config.json), and a random model draws them all alike, so lengths are geometric; the draws are not the same,
+hence the ratio is of CPU seconds per answer token. Sides work in turn.
 """
 
 import argparse
@@ -146,7 +147,9 @@ def play_trl(spec: Spec) -> None:
 def compare(size: str, case: str, args: argparse.Namespace, folder: Path, vocabulary: int) -> Spec:
     """Both sides at one size and kind of lengths."""
     count = args.questions or QUESTIONS[size]
-    prompts = [f"The quick brown fox jumps {12 + i} + {30 + i} times, over" for i in range(count)]
+    # Byte by byte these are tokens: the tokenizer of the random checkpoints merges nothing.
+    prompts = [f"The quick brown fox jumps {12 + i} + {30 + i} times, over " for i in range(count)]
+    prompts = [(text * (1 + args.prompt // len(text)))[: args.prompt] for text in prompts]
     spec = {"folder": str(folder), "case": case, "prompts": prompts, "vocabulary": vocabulary}
     spec |= {name: getattr(args, name) for name in ("group", "tokens", "threads")}
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends(spec)}))
@@ -189,6 +192,7 @@ def main() -> None:
     parser.add_argument("--trl", nargs="+", choices=list(ROWS), default=list(ROWS), help="TRL's micro-batches to try")
     parser.add_argument("--questions", type=int, help=f"questions of an iteration (default {QUESTIONS})")
     parser.add_argument("--group", type=int, default=16, help="answers of a question")
+    parser.add_argument("--prompt", type=int, default=150, help="tokens of a prompt")
     parser.add_argument("--tokens", type=int, default=128, help="most tokens of an answer")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)

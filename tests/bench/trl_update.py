@@ -8,9 +8,10 @@ not counted the medians count. What is timed: at TRL from the end of `_generate`
 ids) to the end of the optimizer step, thus padding, reference log-probs, rewards (a look-up), advantages, loss,
 backward, clipping, AdamW; at r1 the whole of `grpo_step`, which does the same. TRL runs with micro-batches of 8 (its
 default) and of the whole batch without gradient checkpointing, and once with its defaults, checkpointing included; the
-ratio is against the fastest of them, the memory's against each. Lengths are `fixed`, or `ragged`: every token an end
-with a chance of 1 in 64, at most --tokens. Memory is the peak above the imports: weights, reference, gradients and
-AdamW's moments included, which are the same for both (`state_mb`).
+ratio is against the fastest of them, the memory's against each. Prompts have --prompt tokens, about what the R1-Zero
+template with a short question has; the shorter they are, the less a group shares. Lengths are `fixed`, or `ragged`:
+every token an end with a chance of 1 in 64, at most --tokens. Memory is the peak above the imports: weights, reference,
+gradients and AdamW's moments included, which are the same for both (`state_mb`).
 """
 
 import argparse
@@ -191,7 +192,7 @@ def main() -> None:
     parser.add_argument("--groups", type=int, help=f"questions of a batch (default {GROUPS})")
     parser.add_argument("--group", type=int, default=16, help="answers of a question")
     parser.add_argument(
-        "--prompt", type=int, default=33, help="tokens of the shortest prompt; others have up to 5 more"
+        "--prompt", type=int, default=150, help="tokens of the shortest prompt; others have up to 5 more"
     )
     parser.add_argument("--tokens", type=int, default=128, help="most tokens of an answer")
     parser.add_argument("--repeats", type=int, default=3)

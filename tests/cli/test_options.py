@@ -12,8 +12,9 @@ from r1cli.algorithms.settings import CHOICES, GrpoSettings
 from r1cli.algorithms.sft_settings import SFT_CHOICES, SftSettings
 from r1cli.app import COMMANDS, find
 from r1cli.backend.adapters import TARGETS
+from r1cli.commands.reward import built_in
 from r1cli.prompts.sources import TASKS
-from r1cli.rewards import JUDGES, REWARDS
+from r1cli.rewards import JUDGES, function_of
 from r1cli.rewards.verdict import SHAPES
 
 # Options of grpo-step that say what to do with the run and not how to compute the update.
@@ -26,10 +27,14 @@ ABOUT_THE_EXAMPLES = {
     "checkpoint", "examples", "out", "template", "validation", "retokenize", "restart", "save_every", "keep", "output",
     "skip_bad", "device", "threads", "gradient_checkpointing", "quiet", "verbose",
 }  # fmt: skip
+ABOUT_THE_STUDENT = ABOUT_THE_EXAMPLES - {"checkpoint", "examples", "retokenize"} | {
+    "student", "records", "teacher", "sample", "reward", "filter_", "work", "on_policy", "top_k",
+}  # fmt: skip
 DERIVED = {"total_steps"}
 SETTINGS = (
     ("grpo-step", GrpoSettings, CHOICES, ABOUT_THE_RUN, set()),
     ("sft", SftSettings, SFT_CHOICES, ABOUT_THE_EXAMPLES, DERIVED),
+    ("distill", SftSettings, SFT_CHOICES, ABOUT_THE_STUDENT, DERIVED),
 )
 
 GROUP = typer.main.get_command(usage.build({name: find(name) for name in COMMANDS}))
@@ -88,9 +93,13 @@ def test_options_of_settings_have_their_type_and_no_default(command, settings, c
 
 
 def test_rewards_are_options():
-    """Each reward has a flag of its name."""
+    """Each option that is a reward has a judge, or a file of its name that scores a record; the others are none."""
     spelt = {name for parameter in parameters("reward").values() for name in spelled(parameter)}
-    assert {f"--{name}" for name in (*REWARDS, *JUDGES)} <= spelt
+    assert {f"--{name}" for name in built_in()} <= spelt
+    assert set(JUDGES) <= set(built_in())
+    own_settings = {"length", "judge"}  # made by the command
+    for name in set(built_in()) - set(JUDGES) - own_settings:
+        assert callable(function_of(name))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -119,11 +128,14 @@ def test_same_name_means_the_same_everywhere():
 
 
 def commands_of(line):
-    """The words of each command of a shell line."""
-    words = [[]]
+    """The words of each command of a shell line; options of a stage of distill are a command of their own."""
+    words, stages = [[]], []
     for word in shlex.split(line, comments=True):
+        if " " in word and words[-1][-1] in ("--sample", "--reward", "--filter"):
+            stages.append(["r1", words[-1][-1].removeprefix("--"), *word.split()])
+            word = "OPTIONS"
         words.append([]) if word == "|" else words[-1].append(word)
-    return words
+    return [*words, *stages]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -109,6 +109,7 @@ def test_errors_are_light(tmp_path):
 def test_help_lines_are_whole():
     """No command's one-liner is cut off at 80 columns."""
     done = run_r1("--help", env={"COLUMNS": "80"}, check=0)
-    lines = done.stdout.decode().partition("Commands:\n")[2].splitlines()
+    between = done.stdout.decode().partition("Begin:\n")[2].partition("Options:\n")[0].splitlines()
+    lines = [line for line in between if line.startswith("  ")]
     assert [line.split()[0] for line in lines] == list(COMMANDS)  # one line each, in pipeline order
     assert all(line.endswith(".") and not line.endswith("...") and len(line) <= 80 for line in lines)

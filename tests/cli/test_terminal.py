@@ -16,7 +16,8 @@ ROLLOUT = {
     "rewards": {"accuracy": 1.0}, "reward": 1.0, "group": {"id": "g", "index": 1, "size": 4},
     "policy": {"run": "r", "path": "p", "step": 3}, "completion_ids": [1, 2], "finish": "length",
 }  # fmt: skip
-TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"} | {"TERM": "xterm-256color"}
+TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"}
+TERMINAL |= {"TERM": "xterm-256color", "PAGER": "cat"}
 
 
 def on_terminal(arguments, *, streams, stdin=b"", env=None):
@@ -90,9 +91,7 @@ def test_error_after_progress_stands_on_its_own_line(served):
     record = json.dumps({"prompt": "1 + 1", "id": "a"})
     code, seen, _ = on_terminal(["sample", served, "-", "--group", "x"], streams={"stderr"}, stdin=record.encode())
     assert code == 2
-    assert seen == (
-        "r1 sample: invalid value for '--group': 'x' is not a valid int range; see r1 sample --help\r\n"
-    ).replace("int range", seen.partition("a valid ")[2].partition(";")[0])
+    assert seen == ("r1 sample: invalid value for '--group': 'x' is not a whole number; see r1 sample --help\r\n")
 
 
 @pytest.mark.parametrize(
@@ -108,13 +107,35 @@ def test_error_after_progress_stands_on_its_own_line(served):
     ],
 )
 def test_terminal_with_nothing_to_read(served, arguments):
-    """Waiting for someone to type JSON is never what was meant."""
+    """Waiting for someone to type JSON is never what was meant: how the command is used, and what is missing."""
     arguments = [str(served) if word == "RUN" else word for word in arguments]
     code, seen, _ = on_terminal(arguments, streams={"stdin", "stderr"})
     assert code == 2
-    assert seen == (
-        f"r1 {arguments[0]}: nothing to read: standard input is a terminal; name a file or pipe records in\r\n"
+    usage, _, error = seen.removesuffix("\r\n").rpartition("\r\n\r\n")
+    assert error == (
+        f"r1 {arguments[0]}: nothing to read: standard input is a terminal; name a file or pipe records in"
     )
+    assert usage.startswith(f"Usage: r1 {arguments[0]} [OPTIONS] ") and "\r\nExamples:\r\n  r1 " in usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["sample"], "missing argument 'CKPT'; see r1 sample --help"),
+        (["reward"], "nothing to judge by: name at least one of --accuracy"),
+        (["rollback"], "missing argument 'RUN'; see r1 rollback --help"),
+    ],
+)
+def test_a_bare_command_shows_how_it_is_used(arguments, error):
+    """Typed by a person, the name alone is a question; with a word more, or in a script, it is a mistake: one line."""
+    code, seen, _ = on_terminal(arguments, streams={"stdin", "stderr"})
+    usage, _, last = seen.removesuffix("\r\n").rpartition("\r\n\r\n")
+    assert code == 2 and last.startswith(f"r1 {arguments[0]}: {error}")
+    assert usage.startswith(f"Usage: r1 {arguments[0]} ") and "Example" in usage
+    code, seen, _ = on_terminal([*arguments, "-q"], streams={"stdin", "stderr"})
+    assert code == 2 and seen.startswith(f"r1 {arguments[0]}: ") and seen.count("\n") == 1
+    code, seen, _ = on_terminal(arguments, streams={"stderr"})
+    assert code == 2 and seen.startswith(f"r1 {arguments[0]}: ") and seen.count("\n") == 1
 
 
 def test_own_questions_need_no_stdin(served):
@@ -171,7 +192,8 @@ def test_control_characters_are_shown_and_not_obeyed():
         rest = shown.replace("\r\n", "\n")
         assert all(c.isprintable() or c in "\n\t" for c in rest)
         assert "\\x1b[2J" in rest and "\\x9b31m" in rest and "\\x0d\\x08" in rest
-    assert "\ttab\r\nline" in show(record)
+    assert re.search(r"\\x08 +tab\r\nline", show(record))
+    assert "\ttab\nline" in show(record, streams=set())
 
 
 @pytest.mark.parametrize(
@@ -199,5 +221,5 @@ def test_program_alone_shows_help():
     """Typed alone it answers with the overview, as --help does."""
     code, seen, _ = on_terminal([], streams={"stdin", "stdout", "stderr"})
     assert code == 0
-    assert seen.startswith("Usage: r1 [OPTIONS] COMMAND [ARGS]...")
+    assert seen.startswith("Usage: r1 COMMAND [OPTIONS] [ARGUMENTS]")
     assert seen.replace("\r\n", "\n") == run_r1("--help", check=0).stdout.decode()

@@ -38,6 +38,15 @@ def test_error_is_one_line_whatever_the_file_name(tmp_path):
         (["rollback", "ckpt"], "missing option '--to'; see"),
         (["smaple"], "no such command 'smaple'; did you mean 'sample'? see"),
         (["--nothing"], "no such option --nothing; see"),
+        (["help", "smaple"], "no such command 'smaple'; did you mean 'sample'? see"),
+        (["sample", "ckpt", "-temperature", "1"], "no such option -temperature; did you mean --temperature? see"),
+        (["sample", "ckpt", "--max_tokens", "1"], "no such option --max_tokens; did you mean --max-tokens? see"),
+        (["sample", "ckpt", "-x"], "no such option -x; see"),
+        (["sample", "ckpt", "--group", "x"], "invalid value for '--group': 'x' is not a whole number; see"),
+        (
+            ["sample", "ckpt", "--split", "tset"],
+            "invalid value for '--split': 'tset' is not one of 'train', 'test'; did you mean test? see",
+        ),
     ],
 )
 def test_usage_error_is_one_line(arguments, line):
@@ -45,3 +54,33 @@ def test_usage_error_is_one_line(arguments, line):
     done = run_r1(*arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == f"{command}: {line} {command} --help\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["sample", "ru"], "run"),
+        (["reward", "--format", "sub/rollout.jsonl"], "sub/rollouts.jsonl"),
+        (["sample", "run", "--template", "r1zero"], "r1-zero"),
+        (["init", "new", "--task", "contdown"], "countdown"),
+        (["init", "new", "--from", "tny"], "tiny"),
+        (["prompts", "smu"], "sum"),
+        (["prompts", "--preset", "gsm9k"], "gsm8k"),
+        (["prompts", "--preset", "gsm8k", "--prompt-template", "boxt"], "boxed"),
+        (["reward", "--format", "--weight", "fromat=2", "sub/rollouts.jsonl"], "format"),
+    ],
+)
+def test_names_have_their_nearest_too(run, arguments, meant):
+    """What is not in the signature is asked after as well: files, runs, presets, templates, tasks, rewards."""
+    (run.parent / "sub").mkdir()
+    (run.parent / "sub" / "rollouts.jsonl").write_text(json.dumps(ROLLOUT))
+    done = run_r1(*arguments, cwd=run.parent)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert done.stderr.endswith(f"; did you mean {meant}?\n".encode())
+
+
+def test_a_common_suffix_is_no_likeness(tmp_path):
+    """A guess that is as good as any other is not made."""
+    (tmp_path / "rollouts.jsonl").write_text("")
+    done = run_r1("reward", "--format", "prompts.jsonl", cwd=tmp_path)
+    assert done.stderr == b"r1 reward: cannot read prompts.jsonl: No such file or directory\n"

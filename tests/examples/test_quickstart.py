@@ -45,7 +45,7 @@ def test_quickstart_teaches_the_base_to_think(tmp_path):
     assert all(update["ratio_deviation"] == 0 for update in updates)
     assert max(update["logprob_gap_max"] for update in updates) < 1e-4
     # What a person sees: curves and a table, and an answer.
-    for shown in ("reward:", "rewards.format:", "thinking_mean:", "pass@1", "<think>"):
+    for shown in ("reward:", "format:", "thinking (tokens):", "pass@1", "<think>"):
         assert shown in done.stdout
     assert not (run / "serve.json").exists()
 

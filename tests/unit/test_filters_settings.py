@@ -7,20 +7,24 @@ import pytest
 
 from r1cli.commands.filter import HANDLING, filter_
 from r1cli.errors import InputError
-from r1cli.filters import GROUP_RULES, RECORD_FILTERS
+from r1cli.filters import GROUP_RULES, RECORD_FILTERS, own_filter
 from r1cli.filters.pipeline import Pipeline
 from r1cli.filters.settings import NEEDS, Settings
 
+NAMES = {field.name for field in fields(Settings)} - {"others"}
+
 
 def test_every_setting_is_an_option():
-    """A setting that cannot be set, or an option that nobody reads, is a mistake."""
+    """A setting that cannot be set, or an option that nobody reads, is a mistake; others are a file of their name."""
     names = filter_.__code__.co_varnames[: filter_.__code__.co_argcount]
-    assert set(names) - HANDLING == {field.name for field in fields(Settings)} and set(names) >= HANDLING
+    assert set(names) >= HANDLING | NAMES
+    for name in set(names) - HANDLING - NAMES:
+        assert callable(own_filter(name))
 
 
 def test_every_setting_is_a_filter_or_serves_one():
     known = set(RECORD_FILTERS) | set(GROUP_RULES) | {"per_prompt"}
-    assert known | set(NEEDS) == {field.name for field in fields(Settings)}
+    assert known | set(NEEDS) == NAMES
     assert not known & set(NEEDS) and {owner for owners in NEEDS.values() for owner in owners} <= known
 
 

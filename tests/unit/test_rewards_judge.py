@@ -29,7 +29,7 @@ def fixed(monkeypatch):
         "nan": Verdict(math.nan, "ok"),
     }
     table = {name: (lambda record, options, verdict=verdict: verdict) for name, verdict in verdicts.items()}
-    monkeypatch.setattr(rewards, "REWARDS", table)
+    monkeypatch.setattr(rewards, "function_of", lambda name: table[name])
 
 
 @pytest.mark.parametrize(

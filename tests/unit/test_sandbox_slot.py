@@ -217,9 +217,13 @@ def test_no_sandbox_is_one_error_with_every_reason(monkeypatch, tmp_path):
     monkeypatch.setattr(slots.shutil, "which", lambda name: str(old))
     with pytest.raises(R1Error, match=r"bubblewrap 0\.6\.1 is older than 0\.8"):
         choose("bubblewrap")
-    monkeypatch.setattr(slots.seccomp, "supported", lambda: False)
-    with pytest.raises(R1Error, match=r"bubblewrap: .*landlock: .*--unsafe-no-sandbox"):
+    monkeypatch.setattr(slots.Slot, "start", lambda slot: setattr(slot, "problem", f"no {slot.kind}"))
+    with pytest.raises(R1Error, match=r"bubblewrap: no bubblewrap; landlock: no landlock.*--unsafe-no-sandbox"):
         choose("auto")
+    monkeypatch.setattr(slots.seccomp, "supported", lambda: False)
+    for unsafe in (False, True):  # nothing to install would help, and nothing to risk
+        with pytest.raises(R1Error, match=r"runs programs on Linux \(x86_64, aarch64\) only"):
+            choose("auto", unsafe)
 
 
 def test_a_bubblewrap_that_fails_says_what_it_said(monkeypatch, tmp_path):

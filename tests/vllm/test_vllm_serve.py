@@ -66,6 +66,21 @@ def test_the_pipe_trains_and_survives_a_killed_engine(run):
         run_r1("serve", run, "--stop")
 
 
+def test_adapters_reach_the_engine_merged(tmp_path):
+    """A run of LoRA adapters: after each update the engine samples from base plus adapters, as the trainer does."""
+    run = tmp_path / "run"
+    run_r1("init", run, "--lora", "4", "--seed", "3", check=0)
+    run_r1("serve", run, "--sampler", "vllm", "--detach", check=0)
+    try:
+        for step in (1, 2):
+            rewarded = batch(run, "--questions", "4")
+            (update,) = records(run_r1("grpo-step", "--lr", "0.01", stdin=rewarded, check=0).stdout)
+            assert update["step"] == step and update["grad_norm"] > 0
+            assert update["logprob_gap_sync"] < CLOSE and update["logprob_gap_max"] < CLOSE
+    finally:
+        run_r1("serve", run, "--stop")
+
+
 def test_a_stale_engine_ends_the_backend_and_not_the_run(run, monkeypatch):
     """An update whose weights do not arrive is thrown away with the process; the run stays where it was saved."""
     opened = Run.open(run)

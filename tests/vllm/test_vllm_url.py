@@ -177,3 +177,18 @@ def test_a_judge_behind_a_line_that_drops_judges_everything(ports):
     assert [one["id"] for one in judged] == [one["id"] for one in answers]
     assert [one["rewards"]["judge"] for one in judged] == [1.0] * 60
     assert {one["reward_info"]["judge"]["judge"] for one in judged} == {"judge"}
+
+
+def test_distilling_from_a_server_over_a_line_that_drops(ports, questions, tmp_path):
+    """Prompts in, a trained student out: every sample of the teacher is there once, and what is learnt is right."""
+    options = ("--sample", "--group 4 --template r1-zero --max-tokens 48 --seed 7", "--epochs", "2")
+    with DroppingProxy(ports["tiny"], every=EVERY) as proxy:
+        command = ("distill", "tiny", questions, "--out", tmp_path / "run", "--teacher", proxy.url, *options)
+        done = run_r1(*command, check=0, timeout=300)
+        assert proxy.dropped >= 240 // EVERY
+    rollouts, kept = (records((tmp_path / "run.work" / f"{name}.jsonl").read_bytes()) for name in ("rollouts", "kept"))
+    assert len({(one["id"], one["group"]["index"]) for one in rollouts}) == len(rollouts) == 240
+    assert 0 < len(kept) < 240 and all(one["rewards"]["accuracy"] == 1 for one in kept)
+    metrics = records(done.stdout)
+    assert sum(record["samples"] for record in metrics) == 2 * len(kept)
+    assert "trying again" in done.stderr.decode()

@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
@@ -86,14 +86,24 @@ def _serve(control: socket.socket, news: socket.socket, function: Callable, sett
 
 def _reap(control: socket.socket, children: set[int]) -> None:
     with suppress(ChildProcessError):
-        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            pid = ended.si_pid
-            _kill(pid)  # what it has started, while its number is still its own
-            _, status, used = os.wait4(pid, 0)
+        for pid, status, used in _ended():
             if pid in children:
                 children.discard(pid)
                 code = os.waitstatus_to_exitcode(status)
                 _send(control, {"died": pid, "code": code, "cpu": used.ru_utime + used.ru_stime})
+
+
+def _ended() -> Iterator[tuple[int, int, resource.struct_rusage]]:
+    """Yields each child that has ended, its status and what it used, and kills what it has started."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        while (ended := os.wait4(-1, os.WNOHANG))[0]:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(ended[0], signal.SIGKILL)
+            yield ended
+        return
+    while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        _kill(found.si_pid)  # while its number is still its own
+        yield os.wait4(found.si_pid, 0)
 
 
 def _work(line: socket.socket, function: Callable, settings: dict, nursery: int) -> NoReturn:
@@ -106,7 +116,7 @@ def _work(line: socket.socket, function: Callable, settings: dict, nursery: int)
         for number in (signal.SIGCHLD, signal.SIGPROF, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if settings["memory"]:
+        if settings["memory"] and sys.platform == "linux":  # macOS has the limit and refuses to set it
             resource.setrlimit(resource.RLIMIT_AS, (settings["memory"],) * 2)
         if settings["prepare"]:
             name, arguments = settings["prepare"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import select
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ class Slot:
     def start(self) -> bool:
         """Starts the keeper and its trial program; False, with `problem` set, when it can't hold programs."""
         self._stop()
-        if sys.platform != "linux" or not seccomp.supported():
+        if not supported():
             self.problem = "it needs Linux on x86_64 or aarch64"
             return False
         settings = {"kind": self.kind}
@@ -134,11 +135,21 @@ class Slot:
         self._busy.release()
 
 
+def supported() -> bool:
+    """Whether programs can be run on this system at all, whatever is installed."""
+    return sys.platform == "linux" and seccomp.supported()
+
+
 def choose(name: str, unsafe: bool = False) -> Slot:
     """A started slot of the kind that `name` asks for: "bubblewrap", "landlock", or "auto", the first that works here.
 
     With `unsafe`, limits alone ("none"). Raises R1Error, with what to install, when no sandbox works.
     """
+    if not supported():
+        raise R1Error(
+            f"--code runs programs on Linux (x86_64, aarch64) only, and this is {platform.system()} "
+            f"{platform.machine()}; judge there: ssh HOST r1 reward --code < rollouts.jsonl"
+        )
     if unsafe:
         slot = Slot("none")
         if slot.start():
