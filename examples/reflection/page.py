@@ -27,7 +27,7 @@ TASK = (
 LEAST_GAIN = 1.5
 PAYS = {
     True: "thinking pays from the start.",
-    False: f"thinking does not pay from the start (that would be {LEAST_GAIN} times as much); the verdict depends on it.",
+    False: f"thinking does not pay from the start (to be so: {LEAST_GAIN} times as much); the verdict depends on it.",
 }
 
 

@@ -2,16 +2,14 @@
 
 import ast
 import json
-import os
 import random
-import subprocess
 import sys
-from pathlib import Path
+
+from programs_on_path import EXAMPLES, program_folder, run_example
 
 from r1cli.rewards import countdown
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES, RESULTS = ROOT / "examples", ROOT / "examples" / "results"
+RESULTS = EXAMPLES / "results"
 sys.path.insert(0, str(EXAMPLES))
 
 from reflection.corpus import NO, WAIT, YES, Mix, document, search  # noqa: E402
@@ -176,20 +174,8 @@ def test_the_committed_page_and_plot_are_made_of_the_committed_numbers():
 
 
 def test_the_script_runs_from_end_to_end(tmp_path):
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, arguments in (("r1", " -m r1cli"), ("python", "")):
-        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n')
-        (programs / name).chmod(0o755)
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [EXAMPLES / "reflection.sh", "--small", tmp_path / "out"],
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
+    path = program_folder(tmp_path / "bin", python=f'exec "{sys.executable}" "$@"')
+    done = run_example("reflection.sh", "--small", tmp_path / "out", path=path)
     results = tmp_path / "out" / "results"
     found = json.loads((results / "reflection.json").read_text())
     assert done.stdout == (results / "reflection.md").read_text() == page(found)
