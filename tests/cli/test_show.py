@@ -179,4 +179,10 @@ def test_without_utf8_everything_is_ascii(tmp_path):
     file = tmp_path / "chinese.jsonl"
     file.write_bytes(lines(sample(0, 1, "九")))
     seen, code = Terminal("show", "--groups", file, env={"LC_ALL": "C"}).end()
-    assert code == 0 and seen.isascii() and "\\u4e5d" in seen and plain(seen).startswith("-- q - 1 of 2 samples --\n")
+    assert code == 0 and seen.isascii() and plain(seen).startswith("-- q - 1 of 2 samples --\n")
+    table, _ = Terminal("show", "-f", "completion", "-f", "reward", file, env={"LC_ALL": "C"}).end()
+    head, row = table.splitlines()
+    assert row == "<think>hm</think><answer>\\u4e5d</answer>       1" and head.endswith("  reward")
+    file.write_bytes(lines(sample(0, 1, "九"), sample(1, 0, "3")))
+    seen, _ = Terminal("show", "--groups", file, env={"LC_ALL": "C"}).end()
+    assert "<answer>\\u4e5d</answer>                | <answer>3</answer>\n" in seen
