@@ -12,8 +12,10 @@ import math
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -144,10 +146,19 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def pretrain(
-    recipe: Recipe, mix: Mix, *, name: str = "tiny", report_every: int = 50
+    recipe: Recipe,
+    mix: Any,
+    *,
+    name: str = "tiny",
+    write: Callable[[random.Random, Any], str] = document,
+    tokenizer: Tokenizer | None = None,
+    report_every: int = 50,
 ) -> tuple[Transformer, Tokenizer, dict]:
-    """Trains from scratch on generated documents; returns model (fp32), tokenizer, config.json; reports on stderr."""
-    tokenizer = build_tokenizer()
+    """Trains from scratch on generated documents; returns model (fp32), tokenizer, config.json; reports on stderr.
+
+    `write` makes one document of the corpus that `mix` describes; it and the tokenizer are the tiny base's by default.
+    """
+    tokenizer = tokenizer or build_tokenizer()
     config = model_config(tokenizer, name)
     pad = tokenizer.token_to_id(PAD)
     model = Transformer(ModelConfig.from_dict(config))
@@ -159,7 +170,7 @@ def pretrain(
     rng = random.Random(recipe.seed)
     running = None
     for step in range(recipe.steps):
-        texts = [document(rng, mix) + END for _ in range(recipe.documents)]
+        texts = [write(rng, mix) + END for _ in range(recipe.documents)]
         # Sorted by length and cut in two: half the padding of one batch.
         batch = sorted((encoding.ids for encoding in tokenizer.encode_batch(texts)), key=len)
         count = sum(len(ids) - 1 for ids in batch)
@@ -197,11 +208,13 @@ def write_checkpoint(
     tokenizer: Tokenizer,
     config: dict,
     recipe: Recipe,
-    mix: Mix,
+    mix: Any,
     *,
     name: str = "tiny",
+    version: int = CORPUS_VERSION,
+    defaults: dict[str, Any] = DEFAULTS,
 ) -> None:
-    """Writes the Hugging Face folder (bf16 weights) and r1.json."""
+    """Writes the Hugging Face folder (bf16 weights) and r1.json; `version` is the corpus's, `mix` its settings."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -213,11 +226,11 @@ def write_checkpoint(
     record = {
         "name": name,
         "recipe": asdict(recipe),
-        "corpus": {"version": CORPUS_VERSION, **asdict(mix)},
+        "corpus": {"version": version, **asdict(mix)},
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "sha256": {"model.safetensors": digest_of(folder / "model.safetensors")},
-        "defaults": DEFAULTS,
+        "defaults": defaults,
     }
     write_json(folder / "r1.json", record)
 
