@@ -8,32 +8,38 @@ _r1_words() {
     done
 }
 
-# Adds a path as it is to stand on the line; one with a / at its end goes on.
-_r1_path() {
-    local path=$1
-    [[ -n $_r1_home ]] && path="~/${path#"$HOME"/}"
-    [[ -z $_r1_quote && $path == *[^a-zA-Z0-9_./~:@%+,=-]* ]] && printf -v path %q "$path"
-    COMPREPLY+=("$path")
+# Adds paths as they are to stand on the line; one with a / at its end goes on.
+_r1_paths() {
+    local path IFS=/
+    if [[ -z $_r1_home ]] && [[ -n $_r1_quote || "$*" != *[^a-zA-Z0-9_./~:@%+,=-]* ]]; then
+        COMPREPLY+=("$@")
+        return 0
+    fi
+    for path; do
+        [[ -n $_r1_home ]] && path="~/${path#"$HOME"/}"
+        [[ -z $_r1_quote && $path == *[^a-zA-Z0-9_./~:@%+,=-]* ]] && printf -v path %q "$path"
+        COMPREPLY+=("$path")
+    done
 }
 
 # Adds files with one of the suffixes (none: any).
 _r1_plain() {
-    local path suffix
+    local path
+    local -a found=()
     for path in "$_r1_path"*; do
-        [[ -e $path && ! -d $path ]] || continue
-        (($#)) || _r1_path "$path"
-        for suffix; do
-            [[ $path == *.$suffix ]] && _r1_path "$path"
-        done
+        if (($# == 0)); then
+            [[ -f $path ]] && found+=("$path")
+        elif [[ " $* " == *" ${path##*.} "* ]]; then
+            found+=("$path")
+        fi
     done
+    ((${#found[@]})) && _r1_paths "${found[@]}"
 }
 
 # Adds folders, to name or to go on in.
 _r1_folders() {
-    local path
-    for path in "$_r1_path"*/; do
-        [[ -d $path ]] && _r1_path "$path"
-    done
+    local -a found=("$_r1_path"*/)
+    [[ -d ${found[0]} ]] && _r1_paths "${found[@]}"
 }
 
 _r1_files() {
@@ -47,11 +53,11 @@ _r1_checkpoints() {
     for folder in "$_r1_path"*/; do
         [[ -d $folder ]] || continue
         for file; do
-            [[ -e $folder$file ]] && _r1_path "${folder%/}" && continue 2
+            [[ -e $folder$file ]] && _r1_paths "${folder%/}" && continue 2
         done
         for file; do
             for found in "$folder"*/"$file"; do
-                [[ -e $found ]] && _r1_path "$folder" && continue 3
+                [[ -e $found ]] && _r1_paths "$folder" && continue 3
             done
         done
     done
@@ -109,8 +115,8 @@ _r1_command() {
             last=2
             ;;
         show)
-            options='--limit --field --skip-bad --quiet --verbose --help'
-            valued=' --limit -n --field -f '
+            options='--limit --groups --diff --tokens --tokenizer --field --html --skip-bad --quiet --verbose --help'
+            valued=' --limit -n --tokenizer --field -f --html '
             last=1
             ;;
         plot)
@@ -151,8 +157,8 @@ _r1_value() {
         'init 1' | 'prompts --tests-dir' | 'sft --out' | 'distill --work' | 'export 2')
             _r1_folders
             ;;
-        'init --from' | 'sample 1' | 'reward --judge' | 'sft 1' | 'distill 1' | 'distill --teacher' | 'eval 1')
-            _r1_words tiny; _r1_checkpoints run.json config.json
+        'init --from' | 'sample 1' | 'reward --judge' | 'sft 1' | 'distill 1' | 'distill --teacher' | 'eval 1' | 'show --tokenizer')
+            _r1_words tiny tiny-student; _r1_checkpoints run.json config.json
             ;;
         'init --task')
             _r1_words sum countdown; _r1_files jsonl
@@ -181,7 +187,7 @@ _r1_value() {
         'prompts --output' | 'prompts -o' | 'sample --output' | 'sample -o' | 'reward --judge-prompt' | 'reward --output' | 'reward -o' | 'filter --output' | 'filter -o' | 'grpo-step --output' | 'grpo-step -o' | 'sft --output' | 'sft -o' | 'distill --output' | 'distill -o' | 'eval --output' | 'eval -o' | 'plot --output' | 'plot -o' | 'serve --hostfile' | 'doctor --output' | 'doctor -o')
             _r1_files
             ;;
-        'sample 2' | 'sample --few-shot' | 'reward 1' | 'filter 1' | 'filter --decontaminate' | 'filter --rejects' | 'grpo-step 1' | 'sft 2' | 'sft --validation' | 'distill 2' | 'distill --validation' | 'eval 2' | 'eval --items' | 'show 1')
+        'sample 2' | 'sample --few-shot' | 'reward 1' | 'filter 1' | 'filter --decontaminate' | 'filter --rejects' | 'grpo-step 1' | 'sft 2' | 'sft --validation' | 'distill 2' | 'distill --validation' | 'eval 2' | 'eval --items' | 'show 1' | 'show --html')
             _r1_files jsonl
             ;;
         'sample --split')

@@ -166,6 +166,7 @@ def _die_by(number: int) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
+    ui.say_held()
     # Help and version went through sys.stdout, which may be a pipe whose reader has gone or a full disk.
     for out in filter(None, (sys.stdout, sys.stderr)):
         try:

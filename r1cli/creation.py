@@ -152,6 +152,7 @@ def _make(path: Path, fill: Callable[[Path], Any]) -> None:
     if path.exists():
         raise InputError(f"{path} exists; choose another name or remove it")
     try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".part", dir=path.absolute().parent))
         try:
             fill(part)

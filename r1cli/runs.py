@@ -25,6 +25,7 @@ from r1cli.records import digest
 __all__ = ["Run", "State", "hub_folder", "locate", "replace_file"]
 
 LOCK_SECONDS = 2.0
+BASES = {"tiny": "checkpoint", "tiny-student": "student"}  # what ships: by name, its folder in r1cli/tiny
 STEP = re.compile(r"step-(\d{6,})$")
 
 
@@ -228,13 +229,13 @@ class Run(NamedTuple):
 
 
 def locate(name: str) -> tuple[Path, Run | None]:
-    """The model folder that CKPT names, and its run if any: `tiny`, a run, a model folder, a hub id in the cache.
+    """The folder that CKPT names, and its run if any: a base that ships, a run, a model folder, a hub id in the cache.
 
     Raises InputError when it is none of these.
     """
     path = Path(name)
-    if name == "tiny" and not path.exists():
-        return Path(__file__).parent / "tiny" / "checkpoint", None
+    if name in BASES and not path.exists():
+        return Path(__file__).parent / "tiny" / BASES[name], None
     if (path / "run.json").is_file():
         run = Run.open(path)
         return run.latest(), run
@@ -254,6 +255,6 @@ def hub_folder(name: str) -> Path:
         if (folder / "config.json").is_file():
             return folder
     advice = f"; fetch it with: hf download {name}" if re.fullmatch(r"[\w.-]+/[\w.-]+", name) else ""
-    near = nearest(name, ["tiny"]) or nearest_file(Path(name))
-    kinds = "a run (r1 init makes one), a model folder, `tiny` or a model in the hub cache"
+    near = nearest(name, BASES) or nearest_file(Path(name))
+    kinds = "a run (r1 init makes one), a model folder, `tiny`, `tiny-student` or a model in the hub cache"
     raise InputError(f"no checkpoint {name}: not {kinds}{near or advice}")

@@ -93,7 +93,7 @@ def _fill(source: Source, request: dict[str, Any]) -> list[Any]:
     from r1cli.backend.base import is_url
     from r1cli.errors import InputError
     from r1cli.prompts import sources
-    from r1cli.runs import locate
+    from r1cli.runs import BASES, locate
 
     folder, run = (None, None) if is_url(source.checkpoint) else locate(source.checkpoint)
     defaults = PAPER | (run.defaults("eval") if run else {})
@@ -103,7 +103,7 @@ def _fill(source: Source, request: dict[str, Any]) -> list[Any]:
     elif source.files:
         prompts = list(sources.read_prompts(source.files))
     else:
-        drawn = run.config.get("source") if run else {"task": "sum"} if source.checkpoint == "tiny" else None
+        drawn = run.config.get("source") if run else {"task": "sum"} if source.checkpoint in BASES else None
         if drawn is None:
             raise InputError(
                 f"{source.checkpoint} has no task of its own; name a file of prompts with answers, or a --preset"

@@ -12,7 +12,7 @@ HEADINGS = {"base": "Base and task", "seed": "Schedule and steps", "lora": "Adap
 def init(
     run: Annotated[Path, Argument(metavar="RUN", help="The folder to make.")],
     base: Annotated[
-        str, Option("--from", metavar="BASE", help="tiny, a run, a model folder, or a hub id in the local cache.")
+        str, Option("--from", metavar="BASE", help="tiny, tiny-student, a run, a model folder, or a cached hub id.")
     ] = "tiny",
     task: Annotated[
         str | None,

@@ -1,6 +1,5 @@
 """r1 plot"""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -59,6 +58,7 @@ def plot(
     from r1cli.errors import InputError
     from r1cli.plotting import drawing, following
 
+    screen = ui.screen()
     paths = sources or [Path("-")]
     if label and len(label) != len(paths):
         raise InputError(f"{len(label)} --label for {len(paths)} sources: give one for each, or none")
@@ -68,6 +68,6 @@ def plot(
         raise InputError("--theme is for pictures (-o FILE.png); the terminal has its own colours")
     wanted = drawing.Wanted(metric, over, smooth, label, output, theme or "light", height)
     if follow:
-        following.follow(paths, wanted, sys.stdout)
+        following.follow(paths, wanted, screen)
     else:
-        drawing.once(paths, wanted, sys.stdout)
+        drawing.once(paths, wanted, screen)

@@ -147,13 +147,14 @@ def reward(
     import orjson
 
     from r1cli import rewards, stream
+    from r1cli.commands import reward_terms
     from r1cli.errors import InputError, R1Error
     from r1cli.rewards import selftest as own
     from r1cli.rewards.language import check_target
     from r1cli.rewards.summary import Summary
 
     _check_settings(given)
-    plugins = _plugins(given)
+    plugins = reward_terms.plugins(given, built_in())
     names = [name for name in built_in() if name in given or f"{name}_" in given] + list(plugins)
     if not names:
         known = ", ".join(f"--{name}" for name in (*built_in(), "exec", "python"))
@@ -168,10 +169,10 @@ def reward(
     )  # fmt: skip
     if language:
         check_target(settings.language)  # now: a file name may have been taken for the language
-    weights = _weights(weight or [], names)
+    weights = reward_terms.weights(weight or [], names)
     failing = 0
     summary = Summary(names)
-    grader = rewards.open_grader(weights, settings, [*_judges(given), *plugins.values()])
+    grader = rewards.open_grader(weights, settings, [*reward_terms.judges(given), *plugins.values()])
     with stream.Writer(output) as out, grader:
         items = _items(files or [], skip_bad, names[0] if selftest else None)
         progress = ui.Progress()
@@ -220,57 +221,6 @@ def _items(files: list[Path], skip_bad: bool, reference: str | None) -> Iterator
         yield line.record, line.where, Held(body + (b"" if body.endswith(b"{") else b","), note)
 
 
-def _judges(given: dict[str, Any]) -> Iterator[Any]:
-    """The rewards that have settings of their own."""
-    if shape := given.get("length"):
-        from r1cli.rewards.length import LengthJudge
-
-        yield LengthJudge(shape, given.get("max_length"), given.get("length_cache"))
-    if "code" in given:
-        from r1cli.rewards.code import CodeJudge, CodeOptions
-
-        settings = {
-            "sandbox": given.get("sandbox"), "timeout": given.get("code_timeout"), "memory": given.get("code_memory"),
-            "partial": given.get("partial"), "jobs": given.get("jobs"), "unsafe": given.get("unsafe_no_sandbox"),
-        }  # fmt: skip
-        judge = CodeJudge(CodeOptions(**{name: value for name, value in settings.items() if value is not None}))
-        ui.say(judge.describe())
-        yield judge
-    if name := given.get("judge"):
-        from r1cli.backend.asking import open_asker
-        from r1cli.rewards.model_judge import ModelJudge
-
-        asker = open_asker(name, model=given.get("judge_model"), concurrency=given.get("concurrency"))
-        yield ModelJudge("judge", asker, template=given.get("judge_prompt"))
-
-
-def _plugins(given: dict[str, Any]) -> dict[str, Any]:
-    """The user's own rewards by their names."""
-    from r1cli.errors import InputError
-
-    settings = {"timeout": given.get("timeout", 10.0), "on_error": given.get("on_error", "fail")}
-    plugins: dict[str, Any] = {}
-    for option in ("exec_", "python"):
-        for text in given.get(option, ()):
-            flag = f"--{option.rstrip('_')} {text}"
-            name, equals, what = text.partition("=")
-            if option == "python" and not equals:
-                name, what = text.rpartition(":")[2], text
-            if not name.isidentifier() or not what:
-                raise InputError(f"{flag}: expected NAME={'CMD' if option == 'exec_' else 'FILE:FUNC'}, NAME a word")
-            if name in plugins or name in built_in():
-                raise InputError(f"{flag}: there is a reward {name} already; take another name")
-            if option == "exec_":
-                from r1cli.rewards.plugins.coprocess import ExecJudge
-
-                plugins[name] = ExecJudge(name, what, **settings)
-            else:
-                from r1cli.rewards.plugins.python_function import PythonJudge
-
-                plugins[name] = PythonJudge(name, what, **settings)
-    return plugins
-
-
 def _check_settings(given: dict[str, Any]) -> None:
     """Raises InputError for an option that says how a reward judges which was not asked for."""
     from r1cli.errors import InputError
@@ -280,21 +230,3 @@ def _check_settings(given: dict[str, Any]) -> None:
         if value not in (None, "zero") and not any(name in given for name in needed):
             wanted = " or ".join(f"--{name.rstrip('_')}" for name in needed)
             raise InputError(f"--{option.replace('_', '-')} says how {wanted} judges, which was not asked for")
-
-
-def _weights(given: list[str], names: list[str]) -> dict[str, float]:
-    """The weight of each chosen reward, 1 unless given as NAME=W."""
-    from r1cli.errors import InputError, nearest
-
-    weights = dict.fromkeys(names, 1.0)
-    for text in given:
-        name, _, number = text.partition("=")
-        if name not in weights:
-            raise InputError(
-                f"--weight {text}: {name} is not among the rewards asked for ({', '.join(names)}){nearest(name, names)}"
-            )
-        try:
-            weights[name] = float(number)
-        except ValueError:
-            raise InputError(f"--weight {text}: expected NAME=NUMBER") from None
-    return weights

@@ -1,4 +1,4 @@
-"""Completion for bash: one function with the tables written in. It starts no process, so that a TAB costs a millisecond.
+"""Completion for bash: one function with the tables written in. It starts no process: a TAB costs a millisecond.
 
 Works from bash 3.2 on and without the bash-completion package.
 """
@@ -19,32 +19,38 @@ _r1_words() {
     done
 }
 
-# Adds a path as it is to stand on the line; one with a / at its end goes on.
-_r1_path() {
-    local path=$1
-    [[ -n $_r1_home ]] && path="~/${path#"$HOME"/}"
-    [[ -z $_r1_quote && $path == *[^a-zA-Z0-9_./~:@%+,=-]* ]] && printf -v path %q "$path"
-    COMPREPLY+=("$path")
+# Adds paths as they are to stand on the line; one with a / at its end goes on.
+_r1_paths() {
+    local path IFS=/
+    if [[ -z $_r1_home ]] && [[ -n $_r1_quote || "$*" != *[^a-zA-Z0-9_./~:@%+,=-]* ]]; then
+        COMPREPLY+=("$@")
+        return 0
+    fi
+    for path; do
+        [[ -n $_r1_home ]] && path="~/${path#"$HOME"/}"
+        [[ -z $_r1_quote && $path == *[^a-zA-Z0-9_./~:@%+,=-]* ]] && printf -v path %q "$path"
+        COMPREPLY+=("$path")
+    done
 }
 
 # Adds files with one of the suffixes (none: any).
 _r1_plain() {
-    local path suffix
+    local path
+    local -a found=()
     for path in "$_r1_path"*; do
-        [[ -e $path && ! -d $path ]] || continue
-        (($#)) || _r1_path "$path"
-        for suffix; do
-            [[ $path == *.$suffix ]] && _r1_path "$path"
-        done
+        if (($# == 0)); then
+            [[ -f $path ]] && found+=("$path")
+        elif [[ " $* " == *" ${path##*.} "* ]]; then
+            found+=("$path")
+        fi
     done
+    ((${#found[@]})) && _r1_paths "${found[@]}"
 }
 
 # Adds folders, to name or to go on in.
 _r1_folders() {
-    local path
-    for path in "$_r1_path"*/; do
-        [[ -d $path ]] && _r1_path "$path"
-    done
+    local -a found=("$_r1_path"*/)
+    [[ -d ${found[0]} ]] && _r1_paths "${found[@]}"
 }
 
 _r1_files() {
@@ -58,11 +64,11 @@ _r1_checkpoints() {
     for folder in "$_r1_path"*/; do
         [[ -d $folder ]] || continue
         for file; do
-            [[ -e $folder$file ]] && _r1_path "${folder%/}" && continue 2
+            [[ -e $folder$file ]] && _r1_paths "${folder%/}" && continue 2
         done
         for file; do
             for found in "$folder"*/"$file"; do
-                [[ -e $found ]] && _r1_path "$folder" && continue 3
+                [[ -e $found ]] && _r1_paths "$folder" && continue 3
             done
         done
     done

@@ -112,7 +112,7 @@ def _option(command: str, option: Parameter) -> str:
     if not option.switch:
         found = values.of(command, option)
         what = _words(found)
-        line += ("" if found.optional else " -x" if what or not found.places else " -r -F")
+        line += "" if found.optional else " -x" if what or not found.places else " -r -F"
         line += f" -a {_quoted(what)}" if what else ""
     line += f" -d {_quoted(option.help)}"
     for flag in option.negative:

@@ -60,7 +60,9 @@ def of_program(commands: Sequence[Command]) -> str:
         "COMMANDS": [],
         **groups,
         "OPTIONS": [
-            Term("`--help`, `-h`", "Show the commands; after a command, all about it. `r1 help COMMAND` does the same."),
+            Term(
+                "`--help`, `-h`", "Show the commands; after a command, all about it. `r1 help COMMAND` does the same."
+            ),
             Term("`--version`", "Show the version."),
         ],
         **{heading: blocks for heading, blocks in written.items() if heading != "DESCRIPTION"},

@@ -1,7 +1,7 @@
 """What a value of an option or argument may be, for completion: words, files of a kind, runs, models, folders.
 
-Told from the metavar and the type, so that a new command needs no entry here; names that stand in no signature (presets,
-rewards, templates) are asked of those who know them.
+Told from the metavar and the type, so that a new command needs no entry here; names that stand in no signature, those
+of presets, rewards and templates, are asked of those who know them.
 """
 
 import sys
@@ -62,10 +62,10 @@ NAMED = {
 METAVARS = {
     "RUN": Values(places="runs"),
     "RUN|FILE": Values((), "runs", RECORDS),
-    "CKPT": Values(("tiny",), "models"),
-    "CKPT|URL": Values(("tiny",), "models"),
-    "STUDENT": Values(("tiny",), "models"),
-    "BASE": Values(("tiny",), "models"),
+    "CKPT": Values(("tiny", "tiny-student"), "models"),
+    "CKPT|URL": Values(("tiny", "tiny-student"), "models"),
+    "STUDENT": Values(("tiny", "tiny-student"), "models"),
+    "BASE": Values(("tiny", "tiny-student"), "models"),
     "DIR": Values(places="folders"),
     "PROMPTS": Values(places="files", suffixes=RECORDS),
     "EXAMPLES": Values(places="files", suffixes=RECORDS),

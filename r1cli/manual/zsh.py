@@ -99,7 +99,7 @@ def _action(value: values.Values) -> str:
     words = " ".join(value.words)
     if words and not value.places and not any(word.endswith("=") for word in value.words):
         return f"({words})"
-    pattern = f" -g \"*.({'|'.join(value.suffixes)})(-.)\"" if value.suffixes else ""
+    pattern = f' -g "*.({"|".join(value.suffixes)})(-.)"' if value.suffixes else ""
     parts = [f"_r1_words {words}"] if words else []
     if value.places in ("runs", "models"):
         parts.append(f"_r1_{value.places}")

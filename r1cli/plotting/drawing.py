@@ -9,6 +9,7 @@ from r1cli.errors import InputError
 from r1cli.plotting import curves, sources, terminal
 from r1cli.plotting.curves import Panel
 from r1cli.plotting.sources import Source
+from r1cli.ui import Screen
 
 WIDEST = 160  # columns: beyond them curves only get longer
 
@@ -25,7 +26,7 @@ class Wanted(NamedTuple):
     height: int | None
 
 
-def once(paths: Sequence[Path], wanted: Wanted, screen: object) -> None:
+def once(paths: Sequence[Path], wanted: Wanted, screen: Screen) -> None:
     """Draws what there is; raises InputError when there is nothing to draw."""
     check(wanted)
     with stream.Writer(wanted.output) as out:
@@ -58,18 +59,18 @@ def picture(panels: Sequence[Panel], wanted: Wanted) -> bytes:
     return render(moving, wanted.output.suffix if wanted.output else ".png", wanted.theme, wanted.smooth)
 
 
-def text(panels: Sequence[Panel], wanted: Wanted, screen: object, lines: int | None = None) -> bytes:
+def text(panels: Sequence[Panel], wanted: Wanted, screen: Screen, lines: int | None = None) -> bytes:
     """The panels for a terminal, in its own character set; in at most so many lines, if given."""
     if wanted.smooth:
         panels = [_smoothed(panel, wanted.smooth) for panel in panels]
     heights = [wanted.height] if wanted.height or lines is None else [None, 5, 4, 3, 2, 1]
     drawn = ""
     for height in heights:
-        look = terminal.Look(min(ui.terminal_width(), WIDEST), height, ui.unicode(screen), ui.colour(screen))
+        look = terminal.Look(min(screen.columns, WIDEST), height, screen.utf8, screen.colour)
         drawn = terminal.draw(panels, look, aside=not wanted.metrics)
         if lines is None or drawn.count("\n") <= lines:
             break
-    return ui.encoded("".join(drawn.splitlines(keepends=True)[:lines]), screen)
+    return screen.encode("".join(drawn.splitlines(keepends=True)[:lines]))
 
 
 def _smoothed(panel: Panel, window: int) -> Panel:

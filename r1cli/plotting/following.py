@@ -12,6 +12,7 @@ from r1cli.errors import InputError
 from r1cli.plotting import drawing, sources
 from r1cli.plotting.drawing import Wanted
 from r1cli.plotting.sources import Source
+from r1cli.ui import Screen
 
 SECONDS = 1.0  # between two looks at the files
 BURST = 0.2  # what comes on standard input within it is drawn at once
@@ -68,13 +69,13 @@ class Stdin:
         return len(self.lines) > before
 
 
-def follow(paths: Sequence[Path], wanted: Wanted, screen: object) -> None:
+def follow(paths: Sequence[Path], wanted: Wanted, screen: Screen) -> None:
     """Draws again whenever a source has more; ends with standard input, if that is all there is, or by a signal.
 
     Raises InputError where a drawing cannot be replaced by the next: no terminal, and no file.
     """
     drawing.check(wanted)
-    if wanted.output is None and not ui.is_terminal(screen):
+    if wanted.output is None and not screen.terminal:
         raise InputError("--follow needs a terminal to draw on again, or a picture (-o FILE.png)")
     growing = [Stdin() if str(path) == "-" else Growing(path) for path in paths]
     canvas = None if wanted.output else stream.Writer()
@@ -88,7 +89,9 @@ def follow(paths: Sequence[Path], wanted: Wanted, screen: object) -> None:
                 with stream.Writer(wanted.output) as file:
                     file.write(drawing.picture(panels, wanted))
             else:
-                canvas.write(_frame(drawing.text(panels, wanted, screen, _rows() - 1), first=not drawn))
+                columns, lines = ui.terminal_size(canvas.fd)  # it may have been made larger
+                text = drawing.text(panels, wanted, screen._replace(columns=columns), lines - 1)
+                canvas.write(_frame(text, first=not drawn))
             drawn = True
         elif not ready and not said:
             said = True
@@ -103,13 +106,6 @@ def follow(paths: Sequence[Path], wanted: Wanted, screen: object) -> None:
 def _frame(text: bytes, *, first: bool) -> bytes:
     """A drawing over the one before, of which nothing stays: no flicker, as clearing the screen would give."""
     return (b"\x1b[2J" if first else b"") + b"\x1b[H" + text.replace(b"\n", b"\x1b[K\n") + b"\x1b[J"
-
-
-def _rows() -> int:
-    try:
-        return os.get_terminal_size(2).lines or 24
-    except OSError:
-        return 24
 
 
 def _wait(growing: Sequence[Growing | Stdin]) -> None:

@@ -1,4 +1,4 @@
-"""Makes the tiny base: `python -m r1cli.tiny.pretrain --seed S --out DIR`.
+"""Makes the tiny base: `python -m r1cli.tiny.pretrain --seed S --out DIR`; its student with `--name tiny-student`.
 
 Builds the tokenizer, generates the corpus as it goes, trains on every token of it, and writes a Hugging Face folder
 with r1.json, which records the recipe, the digest of the weights and the hyper-parameters that suit this base. One
@@ -12,8 +12,10 @@ import math
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,13 +28,24 @@ from r1cli.tiny.corpus import CORPUS_VERSION, Mix, document
 from r1cli.tiny.tokens import END, PAD, build_tokenizer, tokenizer_config
 
 CONTEXT = 512
-SHAPE = {
-    "hidden_size": 96,
-    "intermediate_size": 192,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 3,
-    "num_key_value_heads": 3,
+# By name. The student reads the same corpus by the same recipe; a smaller model bears a higher learning rate.
+SHAPES = {
+    "tiny": {
+        "hidden_size": 96,
+        "intermediate_size": 192,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 3,
+    },
+    "tiny-student": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    },
 }
+RATES = {"tiny": 4e-3, "tiny-student": 6e-3}
 DEFAULTS = {
     "task": "sum",
     "template": "r1-zero",
@@ -70,12 +83,12 @@ class Recipe:
     beta2: float = 0.98
 
 
-def model_config(tokenizer: Tokenizer) -> dict:
-    """config.json of the tiny base, as Hugging Face writes it for Qwen2."""
+def model_config(tokenizer: Tokenizer, name: str = "tiny") -> dict:
+    """config.json of the base of that name, as Hugging Face writes it for Qwen2."""
     return {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
-        **SHAPE,
+        **SHAPES[name],
         "hidden_act": "silu",
         "max_position_embeddings": CONTEXT,
         "rms_norm_eps": 1e-6,
@@ -132,10 +145,21 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.lr * (recipe.lr_min_ratio + (1 - recipe.lr_min_ratio) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def pretrain(recipe: Recipe, mix: Mix, *, report_every: int = 50) -> tuple[Transformer, Tokenizer, dict]:
-    """Trains from scratch on generated documents; returns model (fp32), tokenizer, config.json; reports on stderr."""
-    tokenizer = build_tokenizer()
-    config = model_config(tokenizer)
+def pretrain(
+    recipe: Recipe,
+    mix: Any,
+    *,
+    name: str = "tiny",
+    write: Callable[[random.Random, Any], str] = document,
+    tokenizer: Tokenizer | None = None,
+    report_every: int = 50,
+) -> tuple[Transformer, Tokenizer, dict]:
+    """Trains from scratch on generated documents; returns model (fp32), tokenizer, config.json; reports on stderr.
+
+    `write` makes one document of the corpus that `mix` describes; it and the tokenizer are the tiny base's by default.
+    """
+    tokenizer = tokenizer or build_tokenizer()
+    config = model_config(tokenizer, name)
     pad = tokenizer.token_to_id(PAD)
     model = Transformer(ModelConfig.from_dict(config))
     initialise(model, torch.Generator().manual_seed(recipe.seed))
@@ -146,7 +170,7 @@ def pretrain(recipe: Recipe, mix: Mix, *, report_every: int = 50) -> tuple[Trans
     rng = random.Random(recipe.seed)
     running = None
     for step in range(recipe.steps):
-        texts = [document(rng, mix) + END for _ in range(recipe.documents)]
+        texts = [write(rng, mix) + END for _ in range(recipe.documents)]
         # Sorted by length and cut in two: half the padding of one batch.
         batch = sorted((encoding.ids for encoding in tokenizer.encode_batch(texts)), key=len)
         count = sum(len(ids) - 1 for ids in batch)
@@ -179,9 +203,18 @@ def digest_of(path: Path) -> str:
 
 
 def write_checkpoint(
-    folder: Path, model: Transformer, tokenizer: Tokenizer, config: dict, recipe: Recipe, mix: Mix
+    folder: Path,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    config: dict,
+    recipe: Recipe,
+    mix: Any,
+    *,
+    name: str = "tiny",
+    version: int = CORPUS_VERSION,
+    defaults: dict[str, Any] = DEFAULTS,
 ) -> None:
-    """Writes the Hugging Face folder (bf16 weights) and r1.json."""
+    """Writes the Hugging Face folder (bf16 weights) and r1.json; `version` is the corpus's, `mix` its settings."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -191,29 +224,30 @@ def write_checkpoint(
     write_json(folder / "tokenizer_config.json", tokenizer_config(CONTEXT))
     tokenizer.save(str(folder / "tokenizer.json"))
     record = {
-        "name": "tiny",
+        "name": name,
         "recipe": asdict(recipe),
-        "corpus": {"version": CORPUS_VERSION, **asdict(mix)},
+        "corpus": {"version": version, **asdict(mix)},
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "sha256": {"model.safetensors": digest_of(folder / "model.safetensors")},
-        "defaults": DEFAULTS,
+        "defaults": defaults,
     }
     write_json(folder / "r1.json", record)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Reads --seed, --out, --steps and makes the checkpoint."""
+    """Reads --name, --seed, --out, --steps and makes the checkpoint."""
     parser = argparse.ArgumentParser(prog="python -m r1cli.tiny.pretrain", description="Pretrain the tiny base.")
+    parser.add_argument("--name", choices=SHAPES, default="tiny", help="which base: its shape and learning rate")
     parser.add_argument("--seed", type=int, default=Recipe().seed, help="of the weights and of the corpus")
     parser.add_argument("--steps", type=int, default=Recipe().steps, help="optimizer updates")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     options = parser.parse_args(arguments)
     # Sums over threads are not associative: one thread makes the bytes repeatable.
     torch.set_num_threads(1)
-    recipe, mix = Recipe(seed=options.seed, steps=options.steps), Mix()
-    model, tokenizer, config = pretrain(recipe, mix)
-    write_checkpoint(options.out, model, tokenizer, config, recipe, mix)
+    recipe, mix = Recipe(seed=options.seed, steps=options.steps, lr=RATES[options.name]), Mix()
+    model, tokenizer, config = pretrain(recipe, mix, name=options.name)
+    write_checkpoint(options.out, model, tokenizer, config, recipe, mix, name=options.name)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ shorter and says nothing about any question.
 """
 
 import string
+from collections.abc import Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -22,16 +23,23 @@ PHRASES = (
     *(". Check: ", ". Yes", ". No. Again: ", "The answer is ", "I guess "),
 )
 # Bytes of ASCII as the byte-level alphabet spells them; the Chinese digits are whole tokens. Other bytes are unknown.
-CHARACTERS = (*string.digits, *CHINESE, MAKES["zh"], "Ġ", "Ċ", *string.ascii_letters, *string.punctuation)
+WHOLE = (*CHINESE, MAKES["zh"])
+ASCII = ("Ġ", "Ċ", *string.ascii_letters, *string.punctuation)
+CHARACTERS = (*string.digits, *WHOLE, *ASCII)
 # Hugging Face's Qwen2 tokenizer brings this pattern whatever a tokenizer.json says; the two must agree.
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
-def build_tokenizer() -> Tokenizer:
-    """The tokenizer: pad, end and unknown first, then the phrases, then the characters."""
-    names = (PAD, END, UNKNOWN, *PHRASES, *CHARACTERS)
+def build_tokenizer(
+    phrases: Sequence[str] = PHRASES, characters: Sequence[str] = CHARACTERS, whole: Sequence[str] = WHOLE
+) -> Tokenizer:
+    """The tokenizer: pad, end and unknown first, then the phrases, then the characters.
+
+    `whole` are those of the characters that are not bytes of ASCII. The defaults are the tiny base's.
+    """
+    names = (PAD, END, UNKNOWN, *phrases, *characters)
     vocabulary = {name: index for index, name in enumerate(names)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.NFC()
@@ -40,8 +48,7 @@ def build_tokenizer() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in (PAD, END, UNKNOWN)])
-    whole = (*PHRASES, *CHINESE, MAKES["zh"])
-    tokenizer.add_tokens([AddedToken(phrase, special=False, normalized=False) for phrase in whole])
+    tokenizer.add_tokens([AddedToken(phrase, special=False, normalized=False) for phrase in (*phrases, *whole)])
     return tokenizer
 
 

@@ -23,7 +23,8 @@ START = {
         ["zsh", "-f", "-i"],
         "unsetopt zle_bracketed_paste prompt_sp beep; PS1='% '; setopt no_list_ambiguous\n"
         "fpath=({completions} $fpath); autoload -Uz compinit; compinit -u -D\n"
-        "show-line() {{ print -r -- $'\\n'\"<<$BUFFER>>\"; zle redisplay }}; zle -N show-line; bindkey '^Xp' show-line\n"
+        "show-line() {{ print -r -- $'\\n'\"<<$BUFFER>>\"; zle redisplay }}; zle -N show-line\n"
+        "bindkey '^Xp' show-line\n"
         "zle -C every complete-word _generic; zstyle ':completion:every:*' completer _all_matches _complete\n"
         "zstyle ':completion:every:*' insert true; bindkey '^Xa' every\n",
     ),

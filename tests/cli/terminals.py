@@ -14,7 +14,7 @@ import time
 from conftest import ENVIRONMENT, R1
 
 TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key not in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "LANG")}
-TERMINAL |= {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+TERMINAL |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "PAGER": "cat"}
 
 
 def plain(shown):
@@ -23,13 +23,13 @@ def plain(shown):
 
 
 class Terminal:
-    """r1 on a pseudo-terminal of 80 columns and 24 lines, as its standard output and error."""
+    """r1 on a pseudo-terminal of 80 columns and 24 lines, as its standard output, if not told otherwise, and error."""
 
-    def __init__(self, *arguments, env=None, stdin=subprocess.DEVNULL):
+    def __init__(self, *arguments, env=None, stdin=subprocess.DEVNULL, stdout=None):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen(
-            [*R1, *map(str, arguments)], stdin=stdin, stdout=slave, stderr=slave, env=TERMINAL | (env or {})
+            [*R1, *map(str, arguments)], stdin=stdin, stdout=stdout or slave, stderr=slave, env=TERMINAL | (env or {})
         )
         os.close(slave)
         self.seen = ""
@@ -56,3 +56,36 @@ class Terminal:
         self.until(None)
         os.close(self.master)
         return self.seen.replace("\r\n", "\n"), self.process.wait(timeout=60)
+
+
+class Screen:
+    """A pseudo-terminal, and what it would show: carriage return, line end and erasing to the end of the line."""
+
+    def __init__(self):
+        self.master, self.slave = pty.openpty()
+        self.seen = ""
+
+    def read(self):
+        while select.select([self.master], [], [], 0)[0]:
+            self.seen += os.read(self.master, 1 << 16).decode()
+        return self.seen
+
+    def lines(self):
+        """The lines as a person sees them in the end."""
+        lines, column = [""], 0
+        for part in re.findall(r"\r|\n|\x1b\[K|[^\r\n\x1b]+", self.read()):
+            if part == "\r":
+                column = 0
+            elif part == "\n":
+                lines.append("")
+                column = 0
+            elif part == "\x1b[K":
+                lines[-1] = lines[-1][:column]
+            else:
+                lines[-1] = lines[-1][:column] + part + lines[-1][column + len(part) :]
+                column += len(part)
+        return lines
+
+    def close(self):
+        os.close(self.master)
+        os.close(self.slave)

@@ -18,7 +18,8 @@ ALONE = ROOT / "rewards" / "sandbox"
 # What a part may import of r1cli besides itself and errors. A name with a dot is one module of a part.
 PARTS = {
     "errors": set(),
-    "ui": set(),
+    "terminal": set(),
+    "ui": {"terminal"},
     "records": set(),
     "options": set(),
     "atomic": set(),
@@ -30,6 +31,7 @@ PARTS = {
     "evaluation": {"rewards", "records", "__version__"},
     "items": {"stream", "records", "atomic"},
     "plotting": {"stream", "ui", "evaluation"},
+    "showing": {"stream", "ui", "terminal", "records", "runs"},
     "creation": {"runs", "prompts", "algorithms.settings", "algorithms.sft_settings"},
     "prompts": {"stream", "records", "atomic", "ui", "tiny.task", "rewards.extract"},
     "algorithms": set(),
@@ -37,7 +39,7 @@ PARTS = {
     "commands": {
         "options", "arguments", "stream", "ui", "runs", "history", "atomic", "records", "prompts", "rewards", "filters",
         "evaluation", "items", "creation", "doctor", "algorithms.settings", "algorithms.sft_settings", "backend.base",
-        "backend.residence", "backend.asking", "backend.planning", "plotting",
+        "backend.residence", "backend.asking", "backend.planning", "plotting", "showing",
     },
     "doctor": {"backend.protocol", "rewards.sandbox"},
     "tiny": {"prompts", "records", "rewards", "backend"},
@@ -64,6 +66,7 @@ PACKAGES = {
     "filters": {"orjson", "rensa"},
     "evaluation": {"orjson"},
     "plotting": {"matplotlib"},
+    "showing": {"tokenizers"},
     "algorithms": {"torch"},
     "backend": {"torch", "numpy", "orjson", "safetensors", "tokenizers", "jinja2", "vllm", "deepspeed", "peft"},
     "tiny": {"torch", "safetensors", "tokenizers"},

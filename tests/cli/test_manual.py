@@ -110,8 +110,9 @@ def test_records_of_the_stream_page_are_records():
     """The reference of the format holds itself to it: its examples pass the checks of the program."""
     found = {}
     for heading, blocks in sources.load("r1-stream").items():
-        texts = ["\n".join(block.lines) for block in blocks if isinstance(block, Literal) and heading != "EXAMPLES"]
-        found.update({heading: json.loads(text) for text in texts})
+        shown = [block for block in blocks if isinstance(block, Literal)]
+        if shown and heading != "EXAMPLES":
+            found[heading] = json.loads("\n".join(shown[0].lines))
     assert records.as_prompt(found["PROMPTS"], "") == found["PROMPTS"]
     records.check_rollout(found["ROLLOUTS"], "")
     records.check_reward(found["REWARDED ROLLOUTS"], "")

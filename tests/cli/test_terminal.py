@@ -5,18 +5,21 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import time
 
 import pytest
 from conftest import ENVIRONMENT, R1, run_r1
+from terminals import Screen
 
 ROLLOUT = {
     "id": "a", "prompt": "1 + 1", "answer": "2", "completion": "<think>hm</think><answer>2</answer>",
     "rewards": {"accuracy": 1.0}, "reward": 1.0, "group": {"id": "g", "index": 1, "size": 4},
     "policy": {"run": "r", "path": "p", "step": 3}, "completion_ids": [1, 2], "finish": "length",
 }  # fmt: skip
-TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"} | {"TERM": "xterm-256color"}
+TERMINAL = {key: value for key, value in ENVIRONMENT.items() if key != "NO_COLOR"}
+TERMINAL |= {"TERM": "xterm-256color", "PAGER": "cat"}
 
 
 def on_terminal(arguments, *, streams, stdin=b"", env=None):
@@ -65,6 +68,22 @@ def test_progress_on_a_terminal(served):
     assert "\n" not in seen
     assert seen.endswith("\r\x1b[K")
     assert out == run_r1("sample", served, *SAMPLE, check=0).stdout
+
+
+def test_stages_of_a_step_never_mix(served):
+    """A whole step through the real programs: in the end there are two closing lines, each as it was written."""
+    screen = Screen()
+    script = f"r1 sample {served} | r1 reward --format --accuracy | r1 grpo-step > /dev/null"
+    program = f'r1() {{ {shlex.join(R1)} "$@"; }}\nset -o pipefail\n'
+    subprocess.run(["bash", "-c", program + script], stderr=screen.slave, env=TERMINAL, timeout=120, check=True)
+    reward, step, rest = screen.lines()
+    assert re.fullmatch(r"r1 reward: 128 records, mean reward \d.* groups without variance", reward)
+    assert re.fullmatch(r"r1 grpo-step: step 1: reward .* of \d+\.\d tokens", step)
+    assert rest == "" and "r1 sample: " in screen.seen
+    # Of all that was drawn on the way only one stage's line was on the screen at a time.
+    drawn = [line for line in re.split(r"\r\x1b\[K|\n", screen.seen.replace("\r\n", "\n")) if line]
+    assert all(re.match(r"r1 [a-z-]+: ", line) and line.count("r1 ") == 1 for line in drawn)
+    screen.close()
 
 
 DUMB = {"TERM": "dumb"}
@@ -191,7 +210,8 @@ def test_control_characters_are_shown_and_not_obeyed():
         rest = shown.replace("\r\n", "\n")
         assert all(c.isprintable() or c in "\n\t" for c in rest)
         assert "\\x1b[2J" in rest and "\\x9b31m" in rest and "\\x0d\\x08" in rest
-    assert "\ttab\r\nline" in show(record)
+    assert re.search(r"\\x08 +tab\r\nline", show(record))
+    assert "\ttab\nline" in show(record, streams=set())
 
 
 @pytest.mark.parametrize(

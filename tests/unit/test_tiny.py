@@ -15,13 +15,15 @@ import r1cli.tiny
 from r1cli.algorithms.settings import GrpoSettings, validate
 from r1cli.backend.checkpoint import load_model, read_config
 from r1cli.prompts.templates import R1_ZERO
+from r1cli.runs import BASES
 from r1cli.tiny.accept import accept, value_reached
 from r1cli.tiny.corpus import CORPUS_VERSION, Mix, chain, document
-from r1cli.tiny.pretrain import DEFAULTS, Recipe, digest_of, padded_hidden, pretrain, write_checkpoint
+from r1cli.tiny.pretrain import DEFAULTS, RATES, SHAPES, Recipe, digest_of, padded_hidden, pretrain, write_checkpoint
 from r1cli.tiny.task import draw, held_out, problem, question
 from r1cli.tiny.tokens import END, PREFIX, build_tokenizer
 
 CHECKPOINT = Path(r1cli.tiny.__file__).parent / "checkpoint"
+SHIPPED = {name: Path(r1cli.tiny.__file__).parent / folder for name, folder in BASES.items()}
 FIRST = {"id": "sum-train-0-0", "prompt": "Ann 4, Bob 6, Cat 1, Dan 8. Total?", "answer": "19", "task": "sum"}
 SHORT = Recipe(seed=5, steps=3, documents=16)
 
@@ -35,9 +37,15 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def record() -> dict:
-    return json.loads((CHECKPOINT / "r1.json").read_text())
+@pytest.fixture(params=SHIPPED)
+def shipped(request) -> Path:
+    """The folder of each base that ships."""
+    return SHIPPED[request.param]
+
+
+@pytest.fixture
+def record(shipped) -> dict:
+    return json.loads((shipped / "r1.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -128,22 +136,32 @@ def test_hugging_face_gives_the_same_ids(documents):
         assert theirs.decode(ids) == text
 
 
-def test_the_checkpoint_is_what_the_record_says(record):
-    assert record["sha256"]["model.safetensors"] == digest_of(CHECKPOINT / "model.safetensors")
+def test_the_checkpoint_is_what_the_record_says(shipped, record):
+    assert record["sha256"]["model.safetensors"] == digest_of(shipped / "model.safetensors")
     assert record["corpus"]["version"] == CORPUS_VERSION
-    assert json.loads((CHECKPOINT / "tokenizer.json").read_text()) == json.loads(build_tokenizer().to_str())
+    assert json.loads((shipped / "tokenizer.json").read_text()) == json.loads(build_tokenizer().to_str())
 
 
-def test_one_command_without_options_repeats_the_recipe(record):
-    assert record["recipe"] == asdict(Recipe())
+def test_one_command_repeats_the_recipe(shipped, record):
+    """The seed and the number of updates are the program's defaults; name, shape and learning rate go together."""
+    assert SHIPPED[record["name"]] == shipped
+    assert record["recipe"] == asdict(Recipe(lr=RATES[record["name"]])) and RATES["tiny"] == Recipe().lr
     assert record["corpus"] == json.loads(json.dumps({"version": CORPUS_VERSION, **asdict(Mix())}))
+    config = json.loads((shipped / "config.json").read_text())
+    assert SHAPES[record["name"]].items() <= config.items()
 
 
-def test_the_checkpoint_is_small_and_its_heads_fit_common_kernels():
-    assert (CHECKPOINT / "model.safetensors").stat().st_size <= 1_000_000
-    assert read_config(CHECKPOINT).head_dim == 32
-    with safe_open(CHECKPOINT / "model.safetensors", framework="pt") as content:
+def test_the_checkpoint_is_small_and_its_heads_fit_common_kernels(shipped):
+    assert (shipped / "model.safetensors").stat().st_size <= 1_000_000
+    assert read_config(shipped).head_dim == 32
+    with safe_open(shipped / "model.safetensors", framework="pt") as content:
         assert {content.get_slice(name).get_dtype() for name in content.keys()} == {"BF16"}  # noqa: SIM118
+
+
+def test_the_student_is_a_third_of_the_base():
+    """What r1 distill's examples and the paper in miniature say of it."""
+    sizes = {name: json.loads((folder / "r1.json").read_text())["parameters"] for name, folder in SHIPPED.items()}
+    assert sizes == {"tiny": 290976, "tiny-student": 91264}
 
 
 def test_recorded_hyper_parameters_are_ones_that_the_program_takes(record):
