@@ -135,7 +135,7 @@ def _legend(figure: Any, field: Any, labels: Sequence[str], theme: Theme, width:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], linewidth=1.8, **_style(number, theme)) for number in range(len(labels))]
-    # matplotlib leaves out what begins with an underscore.
+    # Older matplotlib leaves out what begins with an underscore.
     shown = [f"./{label}" if label.startswith("_") else label for label in labels]
     abreast = max(1, min(len(labels), int(width * 11 / (max(map(len, shown)) + 6))))
     figure.legend(handles, shown, loc="outside upper center", ncols=abreast, frameon=False, handlelength=1.6)
