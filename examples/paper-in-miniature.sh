@@ -14,7 +14,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 small=
 if [ "${1:-}" = --small ]; then
     small=1
-    export SEEDS=${SEEDS:-0} UPDATES=4 HALFWAY=2 SECOND=4 ALONE=4 COLD=20 TAUGHT=20 EPOCHS=1 K=2 HELD=12 RATES=4e-4
+    export SEEDS=${SEEDS:-0} UPDATES=2 HALFWAY=1 SECOND=2 ALONE=2 COLD=10 TAUGHT=20 EPOCHS=1 K=2 HELD=12 RATES=4e-4 WARMUP=0
     shift
 fi
 export SEEDS=${SEEDS:-0 1 2}
@@ -50,7 +50,7 @@ let_go() { r1 serve -q "$1" --stop && wait "$backend" && backend=; }
 LIGHT=(--weight format=0.3)
 WATCHED=(--language en --weight language=0) # measured and not rewarded
 ENGLISH=(--language en) # with weight 1, as the paper adds it
-SAMPLE=() STEP=()
+SAMPLE=() STEP=(${WARMUP:+--warmup-steps "$WARMUP"})
 
 piece() {
     local name=$1 seed=$2 run=$1-$2
@@ -86,7 +86,7 @@ piece() {
         stages) stages "$seed" ;;
         distilled) distilled "$seed" ;;
         student*) # reinforcement learning on the student itself, at the learning rate in the piece's name
-            STEP=(--lr "${name#student}")
+            STEP+=(--lr "${name#student}")
             make_run "$run" tiny-student "$ALONE"
             learn "$run" 0 "$ALONE" "${LIGHT[@]}"
             let_go "$run"
@@ -122,7 +122,7 @@ stages() { # the four stages of R1 (v1, 2.3)
     make_run "second-$seed" "taught-$seed" "$SECOND"
     measure "second-$seed" "taught-$seed"
     measure "second-$seed" "taught-$seed-hot" --temperature 1 --top-p 1
-    SAMPLE=(--temperature 0.7) STEP=(--lr 1e-4)
+    SAMPLE=(--temperature 0.7) STEP+=(--lr 1e-4)
     learn "second-$seed" 0 "$SECOND" "${LIGHT[@]}" "${ENGLISH[@]}"
     measure "second-$seed" "second-$seed"
     measure "second-$seed" "second-$seed-hot" --temperature 1 --top-p 1

@@ -106,7 +106,7 @@ def test_a_small_pass_runs_through(tmp_path):
     assert results["seeds"] == [0] and results["best_rate"] == "4e-4"
     assert all(rows for claims in results["claims"] for rows in claims)
     assert set(results["curves"]) == {"zero", "language", "reasoning", "heavy"}
-    assert [len(run["0"]["accuracy"]) for run in results["curves"].values()] == [4] * 4
+    assert [len(run["0"]["accuracy"]) for run in results["curves"].values()] == [2] * 4
     text = (tmp_path / "m" / "README.md").read_text()
     assert text.count("## ") >= 10 and "](results/accuracy.svg)" in text
     assert (tmp_path / "m" / "results" / "accuracy.svg").read_text().startswith("<svg")
