@@ -28,7 +28,7 @@ if is_tiny; then
     cold=${small:+40} && cold=${cold:-100} taught=${small:+60} && taught=${taught:-600}
     reason=${small:+6} && reason=${reason:-40} all=${small:+8} && all=${all:-20}
     cold_sft=(--epochs 3 --lr 5e-4) sft=()
-    language=(--language en --weight language=0.3)
+    language=(--language en)
     questions() { r1 prompts -q sum --seed "$((SEED + $1))" --limit "$2"; }
     # Stands in for human taste: it dislikes answers that waver.
     PREFERENCE=${PREFERENCE:-'jq -c --unbuffered "{rid, reward: (if .completion | test(\"wait|等等|Check\") then 0 else 1 end)}"'}
