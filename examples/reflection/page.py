@@ -19,7 +19,7 @@ PAPER = (
 )
 TASK = (
     "**Here.** The task is a small Countdown: `Use 7, 5, 3. Make 36.` One pass through a tiny model cannot find the "
-    "way, so that a guess is right by luck; what helps is to try (`7*5=35, 35+3=38`), to check (`. No`), to return "
+    "way, so that a guess is right by luck; what helps is to try (`7*5=35, 35+3=38`), to check (`, want 36. No`), to return "
     "(`. Wait, `) and to try again. Searches as text are the idea of Stream of Search (Gandhi et al. 2024, arXiv "
     "2404.03683); what a base must bring along for it is the question of the four habits (Gandhi et al. 2025, arXiv "
     "2503.01307)."
