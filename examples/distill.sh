@@ -50,7 +50,9 @@ if is_tiny; then
 fi
 
 say "$BASE learns by fine-tuning alone"
-make_run "$OUT/student" --from "$BASE" ${PROMPTS:+--task "$PROMPTS"}
+task=() # a tiny student has one of its own
+is_tiny || [ -z "${PROMPTS:-}" ] || task=(--task "$PROMPTS")
+make_run "$OUT/student" --from "$BASE" "${task[@]}"
 result base "$BASE"
 is_tiny || keep "$OUT/student" # a real one is trained by the resident backend, on all GPUS
 if [ -n "${EXAMPLES:-}" ]; then

@@ -3,7 +3,7 @@
 #
 #   examples/paper-in-miniature.sh [--small] [OUT]     runs everything, then writes examples/README.md from the figures
 #
-# About 25 CPU-minutes in LANES=2 lanes. OUT (default runs/miniature) keeps every run; interrupted, the same command goes
+# About 33 CPU-minutes in LANES=2 lanes. OUT (default runs/miniature) keeps every run; interrupted, the same command goes
 # on with what is missing. SEEDS='0 1 2' are those of the reinforcement learning. --small runs one seed for a few
 # updates, shows that everything works, and writes results and page to OUT instead.
 #

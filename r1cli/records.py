@@ -76,12 +76,19 @@ def _is_message(message: Record) -> bool:
     return isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
 
 
+# What data sets call a prompt; r1 prompts knows what to do with them.
+QUESTIONS = {"question", "problem", "instruction", "query", "input", "text"}
+
+
 def as_prompt(record: Record, where: str) -> Record:
     """A prompt record: checked, with its `id` (a digest of the prompt where none is given) and no rollout keys."""
     if record.get("messages") is not None:
         messages = need(record, "messages", list, where)
         if not messages or not all(isinstance(m, dict) and _is_message(m) for m in messages):
             raise InputError(f'{where}: "messages" must be a list of objects with "role" and "content", both strings')
+    elif "prompt" not in record and not QUESTIONS.isdisjoint(record):
+        found = next(name for name in record if name in QUESTIONS)
+        raise InputError(f'{where}: missing "prompt" (found {found}); r1 prompts FILE makes prompts of other fields')
     elif not need(record, "prompt", str, where).strip():
         raise InputError(f'{where}: "prompt" is empty')
     prompt = {key: value for key, value in record.items() if key not in RESERVED}

@@ -13,6 +13,7 @@ import re
 import select
 import stat
 import sys
+import termios
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -213,6 +214,22 @@ def piped_in() -> bool:
     """Whether standard input is a pipe, and so another program of ours may be talking to the same terminal."""
     try:
         return stat.S_ISFIFO(os.fstat(0).st_mode)
+    except OSError:
+        return False
+
+
+def records_wait() -> bool:
+    """Whether standard input has something that looks like records and that nobody has read; it stays unread.
+
+    A file that goes on with an object, or a pipe in which there is anything: what a loop of the shell or a service
+    gives its commands is mostly neither.
+    """
+    try:
+        mode = os.fstat(0).st_mode
+        if stat.S_ISREG(mode):
+            return os.pread(0, 1, os.lseek(0, 0, os.SEEK_CUR)) == b"{"
+        size = fcntl.ioctl(0, termios.FIONREAD, bytes(4)) if stat.S_ISFIFO(mode) else b""
+        return any(size)
     except OSError:
         return False
 

@@ -148,7 +148,7 @@ class Screen(NamedTuple):
         """Text as it takes it: UTF-8, or ASCII in which other letters are written as \\u and their number."""
         if self.utf8:
             return text.encode("utf-8", "backslashreplace")
-        return _ascii(text).encode()
+        return ascii_only(text).encode()
 
 
 # What our own texts have beyond ASCII.
@@ -162,10 +162,11 @@ def screen() -> Screen:
 
 
 def _for_stderr(text: str) -> str:
-    return text if text.isascii() or _utf8(sys.stderr) else _ascii(text)
+    return text if text.isascii() or _utf8(sys.stderr) else ascii_only(text)
 
 
-def _ascii(text: str) -> str:
+def ascii_only(text: str) -> str:
+    """Text for where there is nothing but ASCII: other letters as \\u and their number."""
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
 
 

@@ -72,7 +72,9 @@ def compare(claim: Claim, seed: int, found: dict[str, Means], terms: dict[str, i
 
     def values(side: tuple[str, str]) -> dict[str, float]:
         checkpoint, quantity = side
-        return found[checkpoint if checkpoint in BASES else f"{checkpoint}-{seed}"][quantity]
+        name, _, moment = checkpoint.partition("-")  # zero-halfway is in zero-0-halfway.jsonl
+        trained = "-".join(filter(None, (name, str(seed), moment)))
+        return found[checkpoint if checkpoint in BASES else trained][quantity]
 
     plus = values(claim.plus)
     if claim.minus is None:

@@ -12,7 +12,8 @@ it when the 95% interval of the difference over questions (paired, Student's t) 
 *contradicts* it when it lies on the other side. A claim **holds** when every seed supports it, holds **in part** when
 some do and none contradicts, **does not hold** when none does, and is **contradicted** when a seed contradicts it and
 none supports it; when some support and others contradict it, it is **mixed**. A finding holds when all of its claims
-do, and does not hold when none does; otherwise it holds in part."""
+do, and does not hold when none does; otherwise it holds in part. The interval of a mean over seeds is Student's t
+over the seeds; it decides nothing."""
 
 QUANTITIES = {
     "right": "pass@1",

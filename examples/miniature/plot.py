@@ -1,9 +1,10 @@
 """Line charts as SVG text, a few kilobytes each and the same bytes for the same numbers. No axes but linear ones."""
 
+import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 52, 168, 34, 40
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 52, 176, 34, 40
 COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#8d6a9f", "#c98b0b")
 Line = Sequence[tuple[float, float]]
 
@@ -20,7 +21,7 @@ def chart(title: str, across: str, series: dict[str, list[Line]], *, top: float 
     """
     points = [point for lines in series.values() for line in lines for point in line]
     low, high = min(x for x, _ in points), max(x for x, _ in points)
-    top = top or max(y for _, y in points) * 1.05 or 1.0
+    top = top or max(4 * math.ceil(max(y for _, y in points) / 4), 4)
     high = high if high > low else low + 1
 
     def place(x: float, y: float) -> str:
@@ -37,10 +38,10 @@ def chart(title: str, across: str, series: dict[str, list[Line]], *, top: float 
         y = HEIGHT - BOTTOM - step / 4 * (HEIGHT - TOP - BOTTOM)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * step / 4:.3g}</text>')
-    for step in range(5):
-        x = LEFT + step / 4 * (WIDTH - LEFT - RIGHT)
-        value = low + (high - low) * step / 4
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{value:.3g}</text>')
+    every = max(1, round((high - low) / 5))
+    for value in range(math.ceil(low), math.floor(high) + 1, every):
+        x = place(value, 0).partition(",")[0]
+        parts.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{value}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>')
     for number, (name, lines) in enumerate(series.items()):

@@ -25,13 +25,11 @@ def top_kl(student: Tensor, teacher: Tensor) -> Tensor:
     student [M, K] with gradient and teacher [M, K] are log-probs of the same K tokens; -> [M], never negative but for
     rounding. The bucket holds what the K tokens leave of each: sum_k p_k (log p_k - log q_k) + p_o (log p_o - log q_o).
     That is never above the KL over the whole vocabulary (log-sum inequality), and equal to it when K is its size, where
-    the bucket is empty and left out.
+    the bucket is empty.
     """
     chances = teacher.exp()
     inside = (chances * (teacher - student)).sum(-1)
     rest, left = 1 - chances.sum(-1), 1 - student.exp().sum(-1)
-    # What rounding leaves of an empty bucket is none; `left` may round to nothing where the teacher's does not.
+    # Rounding may leave either bucket empty, or less: the logs, and with them the gradient, stay finite.
     tiny = torch.finfo(teacher.dtype).eps * teacher.shape[-1]
-    some = rest > tiny
-    outside = rest * (rest.clamp(min=tiny).log() - left.clamp(min=tiny).log())
-    return inside + torch.where(some, outside, 0.0)
+    return inside + rest * (rest.clamp(min=tiny).log() - left.clamp(min=tiny).log())

@@ -5,7 +5,7 @@ formulas stands in the module that uses it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
@@ -120,6 +120,15 @@ RULES: Rules = (
 )
 
 
+# Settings that say how another one works: that one, and its values with which they do nothing.
+_IDLE = {
+    "correction_min": ("correction", ("none",)),
+    "correction_max": ("correction", ("none",)),
+    "normalize_constant": ("normalize", ("sequence", "token")),
+    "lr_min_ratio": ("decay", ("constant",)),
+}
+
+
 def validate(settings: GrpoSettings) -> None:
     """Raises ValueError (one line: the setting, what it is, what it may be) when the settings make no sense."""
     validate_each(settings)
@@ -136,6 +145,14 @@ def validate_each(settings: GrpoSettings) -> None:
         )
     if settings.loss == "cispo" and settings.dual_clip is not None:
         raise ValueError("dual_clip has no meaning with loss 'cispo', which bounds every ratio by clip_high: drop one")
+
+
+def refuse_idle(asked: Collection[str], settings: GrpoSettings) -> None:
+    """Raises ValueError for a setting that was asked for and does nothing beside the others, the run's own included."""
+    for name, (owner, idle) in _IDLE.items():
+        value = getattr(settings, owner)
+        if name in asked and value in idle:
+            raise ValueError(f"{name} does nothing with {owner} {value!r}; set {owner} too, or leave {name} out")
 
 
 def check_values(settings: Any, choices: dict[str, tuple[str, ...]], rules: Rules) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from r1cli.algorithms.settings import GrpoSettings
+from r1cli.algorithms.settings import GrpoSettings, refuse_idle
 from r1cli.algorithms.settings import validate as validate_settings
 from r1cli.backend import admission, checkpoint, rollouts
 from r1cli.backend.base import EngineOptions, Prompts
@@ -163,6 +163,7 @@ class Engine:
         try:
             settings = GrpoSettings.from_dict({**self.run.defaults("grpo"), **asked})
             validate_settings(settings)
+            refuse_idle(asked, settings)
         except ValueError as error:
             raise InputError(str(error)) from None
         return settings

@@ -75,7 +75,7 @@ def sample(
     ui.setup("sample", quiet, verbose)
     from r1cli.backend.base import EngineOptions, open_backend
     from r1cli.errors import InputError, ReaderGone
-    from r1cli.stream import Writer
+    from r1cli.stream import Writer, records_wait
 
     out = Writer(output)
     records = None
@@ -121,6 +121,8 @@ def sample(
                 progress.update(f"{count} rollouts")
                 if out.reader_gone():
                     raise ReaderGone
+            if records is None and records_wait():
+                ui.warn(f"the records on standard input were not read; to sample from them: r1 sample {checkpoint} -")
         finally:
             # Before stdout closes, so that the next stage of the pipe finds the device free.
             backend.close()

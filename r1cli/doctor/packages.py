@@ -35,7 +35,7 @@ PACKAGES = (
     Package("vllm", "vllm", "--sampler vllm", "vllm"),
     Package("deepspeed", "deepspeed", "r1 serve --gpus N, --trainer deepspeed", "deepspeed"),
     Package("peft", "peft", "r1 init --lora", "lora"),
-    Package("py3langid", "py3langid", "r1 reward --language auto", "lang"),
+    Package("py3langid", "py3langid", "r1 reward --language-detector", "lang"),
     Package("pyarrow", "pyarrow", "r1 prompts: Parquet files", "data"),
     Package("datasets", "datasets", "r1 prompts: sets on the hub", "data"),
     Package("rensa", "rensa", "r1 filter --dedupe near", "dedupe"),

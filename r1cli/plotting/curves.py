@@ -43,6 +43,7 @@ class Curve(NamedTuple):
     label: str
     points: list[Point]
     sparse: bool = False
+    source: int = 0
 
 
 class Panel(NamedTuple):
@@ -70,8 +71,8 @@ def panels(sources: Sequence[Source], labels: Sequence[str], names: Sequence[str
     drawn = []
     for name in names or _defaults(sources):
         curves = [
-            curve
-            for source, label in zip(sources, labels, strict=True)
+            curve._replace(source=number)
+            for number, (source, label) in enumerate(zip(sources, labels, strict=True))
             # The loss of a policy gradient says nothing, least of all beside one of supervised training.
             if names or name not in LOSSES or not _rewarded(source)
             for curve in _of(source, label, name, axis)
@@ -85,6 +86,12 @@ def panels(sources: Sequence[Source], labels: Sequence[str], names: Sequence[str
     if not drawn:
         raise InputError(f"{', '.join(source.name for source in sources)}: no update has a number to draw")
     return drawn
+
+
+def labels_of(panels: Sequence[Panel]) -> list[str]:
+    """The labels of all curves, in the order of their sources: a run has the same colour in every panel."""
+    curves = sorted((curve for panel in panels for curve in panel.curves), key=lambda curve: curve.source)
+    return list(dict.fromkeys(curve.label for curve in curves))
 
 
 def axis_of(sources: Sequence[Source]) -> str:

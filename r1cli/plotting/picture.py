@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from r1cli import ui
 from r1cli.errors import InputError
-from r1cli.plotting.curves import AXES, Panel, smoothed
+from r1cli.plotting.curves import AXES, Panel, labels_of, smoothed
 
 SUFFIXES = (".png", ".svg")
 DOTS = 180  # an inch of a PNG
@@ -46,7 +46,7 @@ def render(panels: Sequence[Panel], suffix: str, theme: str, smooth: int | None)
     except ImportError as error:
         raise InputError(f"a picture needs matplotlib ({error}): pip install 'r1-pipes[plot]'") from None
     colours = THEMES[theme]
-    labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
+    labels = labels_of(panels)
     with rc_context(_settings(colours)):
         rows, columns = _grid(len(panels))
         width, height = (5.6, 3.6) if len(panels) == 1 else (3.5 * columns, 2.45 * rows)
@@ -135,7 +135,7 @@ def _legend(figure: Any, field: Any, labels: Sequence[str], theme: Theme, width:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], linewidth=1.8, **_style(number, theme)) for number in range(len(labels))]
-    # matplotlib leaves out what begins with an underscore.
+    # Older matplotlib leaves out what begins with an underscore.
     shown = [f"./{label}" if label.startswith("_") else label for label in labels]
     abreast = max(1, min(len(labels), int(width * 11 / (max(map(len, shown)) + 6))))
     figure.legend(handles, shown, loc="outside upper center", ncols=abreast, frameon=False, handlelength=1.6)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import log2
 from typing import NamedTuple
 
-from r1cli.plotting.curves import Curve, Panel
+from r1cli.plotting.curves import Curve, Panel, labels_of
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 PLAIN = " ...::###"
@@ -34,7 +34,7 @@ def draw(panels: Sequence[Panel], look: Look, *, aside: bool) -> str:
 
     With `aside` what never changes is one line at the end instead of a panel.
     """
-    labels = list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
+    labels = labels_of(panels)
     flat = [panel for panel in panels if aside and panel.constant()]
     moving = [panel for panel in panels if panel not in flat]
     across = max(1, min(len(moving), (look.width + GAP) // (NARROW + GAP)))

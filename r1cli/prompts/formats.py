@@ -24,6 +24,8 @@ _SUFFIXES = {
 }  # fmt: skip
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")
+# The first line of a table: names with commas or tabs between them. No line of JSON is like that.
+_HEADER = re.compile(rb"[\w .\"-]+(?:,[\w .\"-]+)+|[\w .\"-]+(?:\t[\w .\"-]+)+")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -85,6 +87,8 @@ def _guess(head: bytes) -> str:
     # An object that ends with its line is a line's; one that goes on is a document's.
     first, newline, _ = text.partition(b"\n")
     open_object = newline and text.startswith(b"{") and not first.rstrip().endswith(b"}")
+    if _HEADER.fullmatch(first.rstrip(b"\r")) and newline:
+        return "tsv" if b"\t" in first else "csv"
     return "json" if text.startswith(b"[") or open_object else "jsonl"
 
 

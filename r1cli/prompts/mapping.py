@@ -135,9 +135,8 @@ def guess(row: Row, said: Fields, note: Callable[[str], None]) -> Plan | None:
     if answer is None:
         answer = detect(record, ANSWER_NAMES, "--answer-field", where, needed=bool(said.answer_from))
         if answer == "solution" and not said.answer_from:
-            raise InputError(
-                f'{where}: "solution" may be the answer or a worked solution; say --answer-from raw or boxed'
-            )
+            how = "hashes" if "####" in str(record[answer]) else "raw or boxed"
+            raise InputError(f'{where}: "solution" may be the answer or a worked solution; say --answer-from {how}')
         # An answer that ends as GSM8K's do is none yet, and would be taken for one.
         if answer and not said.answer_from and isinstance(record[answer], str) and "####" in record[answer]:
             raise InputError(f'{where}: "{answer}" holds a worked solution; say --answer-from hashes')

@@ -5,6 +5,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from r1cli.showing.layout import Columns, Page, Paragraph, Span, fold, width
+from r1cli.ui import ascii_only
 
 CODES = {"bold": "1", "dim": "2", "good": "32", "bad": "31", "warn": "33", "p50": "33", "p10": "31", "p01": "1;7;31"}
 # What says the same where there are no colours.
@@ -13,10 +14,11 @@ NARROW = 30  # columns below which nothing stands beside anything
 
 
 class Look(NamedTuple):
-    """Whether there are colours; columns (None: lines are left as they are, and columns have 80)."""
+    """Whether there are colours; columns (None: lines are left as they are, and columns have 80); more than ASCII."""
 
     colour: bool
     columns: int | None
+    utf8: bool = True
 
 
 def render(page: Page, look: Look) -> str:
@@ -51,10 +53,10 @@ def _beside(block: Columns, look: Look) -> list[str]:
 
 
 def _marked(block: Paragraph, look: Look) -> Iterable[Span]:
-    """The spans with the marks that stand for colours: before lines are folded, for they take room."""
-    for span in block.spans:
-        before, after = ("", "") if look.colour else MARKS.get(span.style, ("", ""))
-        yield Span(f"{before}{span.text}{after}", span.style) if before else span
+    """The spans with what stands for colours and for letters that can't be shown: before lines are folded."""
+    for text, style in block.spans:
+        before, after = ("", "") if look.colour else MARKS.get(style, ("", ""))
+        yield Span(f"{before}{text if look.utf8 else ascii_only(text)}{after}", style)
 
 
 def _paint(span: Span, look: Look) -> str:

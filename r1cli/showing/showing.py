@@ -81,7 +81,7 @@ def show_table(
 
     records = (line.record for line in islice(stream.read(files, skip_bad=skip_bad), limit))
     with paged(screen) as out:
-        for row in table(fields, records, CELL if screen.terminal else None):
+        for row in table(fields, records, CELL if screen.terminal else None, utf8=screen.utf8):
             out.write(screen.encode(row + "\n"))
 
 
@@ -89,7 +89,7 @@ def show_table(
 def _medium(screen: Screen, html: Path | None, title: str) -> Iterator[Callable[[Page], None]]:
     """Writes pages to the terminal or into a file."""
     if html is None:
-        look = ansi.Look(screen.colour, min(screen.columns, WIDEST) if screen.terminal else None)
+        look = ansi.Look(screen.colour, min(screen.columns, WIDEST) if screen.terminal else None, screen.utf8)
         with paged(screen) as out:
             yield lambda page: out.write(screen.encode(ansi.render(page, look)))
         return

@@ -6,12 +6,15 @@ from typing import Any
 
 from r1cli.showing.layout import width
 from r1cli.showing.pages import text
+from r1cli.ui import ascii_only
 
 # Rows that tell how wide the columns are and what they hold; the rest are written as they come.
 MEASURED = 200
 
 
-def table(fields: Sequence[str], records: Iterable[dict[str, Any]], longest: int | None = None) -> Iterator[str]:
+def table(
+    fields: Sequence[str], records: Iterable[dict[str, Any]], longest: int | None = None, *, utf8: bool = True
+) -> Iterator[str]:
     """Rows under a header; dotted names reach into objects, and text is cut after `longest` letters, if given.
 
     Nothing is held but the rows that are measured: a wider cell further down moves what stands to its right.
@@ -20,10 +23,10 @@ def table(fields: Sequence[str], records: Iterable[dict[str, Any]], longest: int
     first = [[find(record, name) for name in fields] for record in islice(records, MEASURED)]
     columns = list(zip(*first, strict=True)) or [()] * len(fields)
     numeric = [any(map(_is_number, column)) and not any(isinstance(v, str) for v in column) for column in columns]
-    head = [_cell(name, None) for name in fields]
-    cells = [[_cell(value, longest) for value in row] for row in first]
+    head = [_cell(name, None, utf8) for name in fields]
+    cells = [[_cell(value, longest, utf8) for value in row] for row in first]
     widths = [max(map(width, column)) for column in zip(head, *cells, strict=True)]
-    rest = ([_cell(find(record, name), longest) for name in fields] for record in records)
+    rest = ([_cell(find(record, name), longest, utf8) for name in fields] for record in records)
     for row in chain([head], cells, rest):
         padded = (_padded(*cell) for cell in zip(row, widths, numeric, strict=True))
         yield "  ".join(padded).rstrip()
@@ -41,14 +44,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _cell(value: Any, longest: int | None) -> str:
+def _cell(value: Any, longest: int | None, utf8: bool) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
     # A record is one line, whatever its values hold.
     line = text(value).replace("\n", "\\n").replace("\t", "\\t")
-    return f"{line[: longest - 1]}…" if longest and len(line) > longest else line
+    line = f"{line[: longest - 1]}…" if longest and len(line) > longest else line
+    return line if utf8 else ascii_only(line)
 
 
 def _padded(cell: str, columns: int, right: bool) -> str:

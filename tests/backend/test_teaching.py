@@ -10,10 +10,13 @@ from trainer_oracle import VOCABULARY, make_pair
 
 from r1cli.algorithms.sft_settings import SftSettings
 from r1cli.backend import logprobs, picked
-from r1cli.backend.checkpoint import load_model
+from r1cli.backend.checkpoint import load_model, read_config
 from r1cli.backend.sft import sft_step
-from r1cli.backend.teaching import Teaching
+from r1cli.backend.teaching import Teaching, read_teaching
+from r1cli.backend.tokenizer import Tokenizer
 from r1cli.backend.trainer_torch import TorchTrainer
+from r1cli.errors import InputError
+from r1cli.runs import locate
 
 SETTINGS = SftSettings(lr=2e-3, decay="constant", warmup_steps=0).over(6)
 
@@ -95,6 +98,22 @@ def test_likeliest_tokens_by_chunks(teacher, monkeypatch):
             )
             found += [record["loss"], record["entropy"], record["grad_norm"]]
     assert found[:6] == pytest.approx(found[6:], rel=1e-5)
+
+
+def test_a_teacher_that_can_not_be_followed(teacher):
+    """Another tokenizer, more tokens than there are: one line that says what was found."""
+    tiny, (_, folder) = locate("tiny")[0], teacher
+    own = Tokenizer.load(tiny), read_config(tiny)
+    for asked, words in (
+        ({"teacher": str(folder)}, "has another tokenizer than the student"),
+        ({"teacher": str(folder), "top_k": 3}, "has another tokenizer than the student"),
+        ({"teacher": str(tiny), "top_k": 99999}, f"99999 is more than the vocabulary of {own[1].vocab_size}"),
+        ({"teacher": "nowhere"}, "nowhere: no such model folder"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read_teaching({"teaching": asked}, *own)
+    assert read_teaching({"teaching": {"teacher": str(tiny), "top_k": 3}}, *own) == Teaching(str(tiny), 3)
+    assert read_teaching({}, *own) is None
 
 
 def test_entropy_is_that_of_the_student(teacher):

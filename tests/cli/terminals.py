@@ -56,3 +56,36 @@ class Terminal:
         self.until(None)
         os.close(self.master)
         return self.seen.replace("\r\n", "\n"), self.process.wait(timeout=60)
+
+
+class Screen:
+    """A pseudo-terminal, and what it would show: carriage return, line end and erasing to the end of the line."""
+
+    def __init__(self):
+        self.master, self.slave = pty.openpty()
+        self.seen = ""
+
+    def read(self):
+        while select.select([self.master], [], [], 0)[0]:
+            self.seen += os.read(self.master, 1 << 16).decode()
+        return self.seen
+
+    def lines(self):
+        """The lines as a person sees them in the end."""
+        lines, column = [""], 0
+        for part in re.findall(r"\r|\n|\x1b\[K|[^\r\n\x1b]+", self.read()):
+            if part == "\r":
+                column = 0
+            elif part == "\n":
+                lines.append("")
+                column = 0
+            elif part == "\x1b[K":
+                lines[-1] = lines[-1][:column]
+            else:
+                lines[-1] = lines[-1][:column] + part + lines[-1][column + len(part) :]
+                column += len(part)
+        return lines
+
+    def close(self):
+        os.close(self.master)
+        os.close(self.slave)

@@ -211,6 +211,16 @@ def test_setting_that_makes_no_sense(options, words):
     refused(done, "r1 grpo-step: ", *words)
 
 
+def test_setting_that_does_nothing(served, lines):
+    """What was asked for and can't matter, beside what run.json says, is refused and nothing is trained."""
+    before = standing(served)
+    done = run_r1("grpo-step", "--correction-max", "3", stdin=b"".join(lines))
+    refused(done, "correction_max does nothing with correction 'none'")
+    done = run_r1("grpo-step", "--normalize-constant", "96", stdin=b"".join(lines))
+    refused(done, "normalize_constant does nothing with normalize '")
+    assert standing(served) == before
+
+
 def test_bad_default_in_the_run(run, lines):
     """run.json is edited by hand: a setting in it that nobody knows is named."""
     config = json.loads((run / "run.json").read_text())

@@ -56,7 +56,7 @@ LINES = [
     ("r1 sample runs/", "r1 sample runs/zero"),
     ("r1 sample ru", "r1 sample runs/"),
     ("r1 serve m", "r1 serve my\\ run"),
-    ("r1 eval ti", "r1 eval tiny "),
+    ("r1 eval tiny-", "r1 eval tiny-student "),
     ("r1 init new --from ~/k", "r1 init new --from ~/kept"),
     ("r1 sample oth", "r1 sample other/"),
     # files by type, at the place where one is expected

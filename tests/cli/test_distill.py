@@ -16,6 +16,9 @@ from models import write_checkpoint
 from remote_server import FakeServer, Reply, error
 
 from r1cli.algorithms.recipe import distillation
+from r1cli.backend.checkpoint import read_config
+from r1cli.backend.sft_input import read_settings
+from r1cli.runs import Run, locate
 
 ROLLOUTS = [
     {"prompt": f"Ann {n}, Bob 2. Total?", "completion": f"<think>Ann {n}, Bob 2 makes {n + 2}</think>{n + 2}"}
@@ -54,10 +57,21 @@ def test_distill_is_sft_with_the_papers_recipe(tmp_path):
     recipe = ("--lr", "5e-5", "--batch", "64", "--retokenize", "--out", "two", "--template", "raw")
     assert metrics(done) == metrics(run_r1("sft", "student", *recipe, stdin=stdin, cwd=tmp_path, check=0))
     assert len(metrics(done)) == 2
-    # What a base brings comes before the paper's: the tiny one trains with its own rate and batch.
-    stdin = "".join(json.dumps(one) + "\n" for one in ROLLOUTS * 5).encode()
-    done = run_r1("distill", "tiny", "--out", "three", "--epochs", "1", stdin=stdin, cwd=tmp_path, check=0)
-    assert [record["samples"] for record in metrics(done)] == [32, 3] and metrics(done)[0]["lr"] == 1e-3
+
+
+def test_what_a_run_says_comes_before_the_paper(tmp_path):
+    """What was asked, else run.json, else the recipe, else what r1 sft does; its rate only where it is taken."""
+    config, said = read_config(locate("tiny")[0]), []
+    for own, asked, expected, words in (
+        ({}, {}, (1e-4, 64, 2), ["learning rate 0.0001, the paper's for Qwen-1.5B"]),
+        ({"lr": 1e-3, "batch": 32, "epochs": 4}, {}, (1e-3, 32, 4), []),
+        ({"lr": 1e-3}, {"lr": 3e-3, "epochs": 3}, (3e-3, 64, 3), []),
+    ):
+        run = Run(tmp_path, {"defaults": {"sft": own}})
+        found = read_settings(run, config, {"recipe": "distill", "settings": asked}, said.append)
+        assert (found.lr, found.batch, found.epochs) == expected and said == words
+        said.clear()
+    assert read_settings(Run(tmp_path, {}), config, {}).batch == 128
 
 
 @pytest.fixture(scope="module")
@@ -181,23 +195,13 @@ def test_killed_while_the_teacher_works(tmp_path):
         assert (tmp_path / "run.work" / "rollouts.jsonl").read_bytes().startswith(before)
 
 
-@pytest.fixture(scope="module")
-def other(tmp_path_factory):
-    """A model with a tokenizer of its own."""
-    folder = tmp_path_factory.mktemp("other")
-    write_checkpoint(folder, "qwen2")
-    return folder
-
-
 def test_top_k_through_the_program(tmp_path):
-    """A teacher that is the student: nothing is left to learn; another K is another training."""
+    """A teacher that is the student: nothing is left to learn."""
     stdin = "".join(json.dumps(one) + "\n" for one in ROLLOUTS).encode()
-    command = ("distill", "tiny", "--out", "run", "--teacher", "tiny", "--epochs", "1", "--top-k")
-    (record,) = metrics(run_r1(*command, "8", stdin=stdin, cwd=tmp_path, check=0))
+    command = ("distill", "tiny", "--out", "run", "--teacher", "tiny", "--epochs", "1", "--top-k", "8")
+    (record,) = metrics(run_r1(*command, stdin=stdin, cwd=tmp_path, check=0))
     assert record["forward_kl"] == record["loss"] == pytest.approx(0, abs=1e-6) and record["samples"] == 7
     assert record["grad_norm"] < 1e-5
-    run_r1(*command, "4", "--batch", "4", "--save-every", "1", stdin=stdin, cwd=tmp_path, check=0)
-    assert os.readlink(tmp_path / "run" / "latest") == "step-000003"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,6 @@ def test_top_k_through_the_program(tmp_path):
         (("tiny", "--out", "x", "--teacher", "nowhere"), "no checkpoint nowhere"),
         (("tiny", "--out", "x", "--teacher", "tiny", "--reward", "--acuracy"), "--reward: no such option --acuracy"),
         (("tiny", "--out", "x", "--teacher", "tiny", "--reward", ""), "--reward: nothing to judge by"),
-        (("tiny", "--out", "x", "--teacher", "tiny", "--filter", "--solve-rate 2"), "--filter: "),
         (("tiny", "--out", "x", "--teacher", "tiny", "--sample", "-o y"), "--sample can't have -o"),
         (("tiny", "--out", "x", "--teacher", "tiny", "--sample", "--questions 3"), "can't have --questions"),
         (("tiny", "--out", "x", "--teacher", "tiny", "--sample", "'"), "No closing quotation"),
@@ -220,14 +223,9 @@ def test_top_k_through_the_program(tmp_path):
         (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--reward", "--format"), "--reward is for the"),
         (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--patience", "3"), "--patience is for given"),
         (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--sample", "--split test"), "it takes --group, "),
-        (("tiny", "--out", "x", "--on-policy", "--teacher", "tiny", "--sample", "--temperature 2"), "temperature 1"),
-        (("tiny", "--out", "x", "--top-k", "99999", "--teacher", "tiny"), "99999 is more than the vocabulary of"),
-        (("tiny", "--out", "x", "--top-k", "3", "--teacher", "OTHER"), "another tokenizer than the student"),
-        (("tiny", "--out", "x", "--on-policy", "--teacher", "OTHER"), "another tokenizer than the student"),
     ],
 )
-def test_mistakes_are_found_before_the_teacher_works(other, tmp_path, arguments, words):
+def test_mistakes_are_found_before_the_teacher_works(tmp_path, arguments, words):
     """One line, exit 2, and nothing on the disk."""
-    arguments = [str(other) if word == "OTHER" else word for word in arguments]
     refused(run_r1("distill", *arguments, stdin=PROMPTS, cwd=tmp_path), words)
     assert os.listdir(tmp_path) == []

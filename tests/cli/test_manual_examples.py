@@ -10,7 +10,7 @@ import shlex
 import shutil
 
 import pytest
-from conftest import run_r1, shell
+from conftest import shell
 from remote_server import FakeServer, chat
 
 from r1cli import usage
@@ -19,9 +19,10 @@ from r1cli.manual import generate, sources
 
 PAGES = sorted(path.stem for path in sources.FOLDER.glob("*.txt"))
 SCRIPTS = {name: sources.scripts(sources.load(name)) for name in PAGES}
-# Data sets of the hub, and eight GPUs.
-PARSED = re.compile(r"--preset \w+|--gpus 8\b")
-# A loaded backend makes the commands on `ckpt` thin clients; the others are run by these pages only.
+# Data sets of the hub, eight GPUs, and what ends by Ctrl-C.
+PARSED = re.compile(r"--preset \w+|--gpus 8\b|--follow")
+# In these words by the fixture, once for all pages: the served run makes commands on it thin clients.
+BEGIN, SERVE, END = "r1 init ckpt --from tiny", "r1 serve ckpt --detach", "r1 serve ckpt --stop"
 URL = "http://localhost:8000/v1"
 MINE = "def score(row):\n    return 1.0 / len(row['completion'])\n"
 PROGRAM = "```python\nprint(int(input()) * 2)\n```"
@@ -31,8 +32,9 @@ PROGRAM = "```python\nprint(int(input()) * 2)\n```"
 def prepared(tmp_path_factory):
     """The folder that the examples begin in; a page gets a copy, but the run `ckpt`, which is served for all."""
     folder = tmp_path_factory.mktemp("manual")
-    script = """set -euo pipefail
-        r1 init -q ckpt --from tiny && r1 serve -q ckpt --detach
+    script = f"""set -euo pipefail
+        {BEGIN}
+        {SERVE}
         r1 init -q runs/zero --from tiny --seed 1
         r1 export -q runs/zero base
         r1 prompts -q sum --limit 6 -o questions.jsonl
@@ -42,12 +44,12 @@ def prepared(tmp_path_factory):
         r1 filter -q --per-prompt 2 rewarded.jsonl -o examples.jsonl
     """
     try:
-        done = shell(script, cwd=folder)
+        done = shell(script, cwd=folder, timeout=600)
         assert done.returncode == 0, done.stderr
         _furnish(folder)
         yield folder
     finally:
-        run_r1("serve", folder / "ckpt", "--stop")
+        shell(END, cwd=folder)
 
 
 def _furnish(folder):
@@ -56,6 +58,8 @@ def _furnish(folder):
     (folder / "programs.jsonl").write_text(json.dumps(test) + "\n")
     (folder / "mine.csv").write_text("text,solution\nWhat is 2+2?,\\boxed{4}\nWhat is 3+3?,so \\boxed{6}\n")
     (folder / "mine.py").write_text(MINE)
+    metrics = [{"step": step, "reward": step / 200, "kl": 0.1, "length_mean": 9.0} for step in range(1, 201)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in metrics))
     hub = folder / "hub" / "models--Qwen--Qwen2.5-1.5B"
     (hub / "refs").mkdir(parents=True)
     (hub / "refs" / "main").write_text("0")
@@ -86,12 +90,12 @@ def test_examples_run(prepared, server, tmp_path, page):
             shutil.copytree(entry, tmp_path / entry.name, symlinks=True)
         else:
             shutil.copy(entry, tmp_path)
-    scripts = [script for script in SCRIPTS[page] if not PARSED.search(script)]
+    scripts = [text for text in SCRIPTS[page] if not PARSED.search(text) and text not in (BEGIN, SERVE, END)]
     assert scripts
     script = "\n".join(scripts).replace(URL, server)
     assert "hf download" not in script
     environment = f"set -euo pipefail; export HF_HUB_CACHE={shlex.quote(str(tmp_path / 'hub'))} HF_HUB_OFFLINE=1\n"
-    done = shell(environment + script, cwd=tmp_path.resolve())
+    done = shell(environment + script, cwd=tmp_path.resolve(), timeout=600)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
 
@@ -122,7 +126,7 @@ def accepted(words):
 def test_the_others_are_read_by_the_parser():
     """Those that are not run, and the examples of the docstrings, which help shows."""
     texts = [script for scripts in SCRIPTS.values() for script in scripts if PARSED.search(script)]
-    assert len(texts) == 3
+    assert len(texts) == 4
     texts += [example for command in generate.described() for example in command.examples]
     read = [words for text in texts for words in commands_of(text)]
     assert {words[0] for words in read} == set(COMMANDS)

@@ -31,6 +31,24 @@ def test_head_ends_the_pipe_in_peace(served, tmp_path):
     assert done.stderr == ""
 
 
+def test_prompts_that_nobody_asked_for(served, tmp_path):
+    """A run draws its own questions; prompts that wait on stdin are left there, and a line says how to take them."""
+    prompt = b'{"prompt":"1 + 1"}\n'
+    (tmp_path / "q.jsonl").write_bytes(prompt)
+    (tmp_path / "list").write_text("one\ntwo\n")
+    sample = ["sample", served, "--questions", "1", "--group", "1", "--max-tokens", "4"]
+    read, write = os.pipe()
+    os.write(write, prompt)
+    for source in (os.fdopen(read, "rb"), (tmp_path / "q.jsonl").open("rb")):
+        with source:
+            done = run_r1(*sample, stdin=source, check=0)
+        assert done.stderr.decode().endswith(f"to sample from them: r1 sample {served} -\n")
+    os.close(write)
+    with (tmp_path / "list").open("rb") as names:  # as in `while read`
+        assert run_r1(*sample, stdin=names, check=0).stderr == b""
+    assert run_r1(*sample, check=0).stderr == b""
+
+
 STREAMING = [
     "prompts sum --limit 100000",
     "prompts many.jsonl",

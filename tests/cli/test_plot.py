@@ -93,7 +93,7 @@ def test_follow_draws_what_comes(tmp_path):
     """Waits for a run's first update, draws over itself, fits the screen, and Ctrl-C ends it as it ends any program."""
     run = tmp_path / "run"
     run.mkdir()
-    terminal = Terminal("plot", run, "--follow")
+    terminal = Terminal("plot", run, "--follow", *["-m", "reward"] * 8)
     terminal.until("waiting for the first update of ")
     for step in (1, 2, 3):
         with (run / "metrics.jsonl").open("a") as file:
@@ -106,6 +106,7 @@ def test_follow_draws_what_comes(tmp_path):
     assert code == -signal.SIGINT
     frames = seen.split("\x1b[H")[1:]
     assert len(frames) >= 4 and all(frame.count("\n") < 24 and frame.endswith("\x1b[J") for frame in frames)
+    assert all(frame.count("reward: ") == 8 for frame in frames)
     assert seen.count("\x1b[2J") == 1
 
 

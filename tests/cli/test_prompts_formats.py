@@ -82,15 +82,14 @@ def test_every_format_and_packing(tmp_path, pack):
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet", "a.arrow"])
 def test_through_the_program(tmp_path, name):
-    """From a file, from a pipe with its format named or (where content tells) guessed, and gzipped from a pipe."""
+    """From a file, from a pipe whose content tells the format, and gzipped from a pipe."""
     (tmp_path / name).write_bytes(FILES[name])
     done = run_r1("prompts", name, cwd=tmp_path, check=0)
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(record["prompt"], record["answer"]) for record in records] == [tuple(row.values()) for row in ROWS]
     assert done.stderr == b'r1 prompts: taking "question" as the prompt and "answer" as the answer\n'
-    kind = ["--input-format", "csv"] if name == "a.csv" else []
-    assert run_r1("prompts", "-", *kind, stdin=FILES[name], check=0).stdout == done.stdout
-    assert run_r1("prompts", "-", *kind, stdin=gzip.compress(FILES[name]), check=0).stdout == done.stdout
+    assert run_r1("prompts", "-", stdin=FILES[name], check=0).stdout == done.stdout
+    assert run_r1("prompts", "-", stdin=gzip.compress(FILES[name]), check=0).stdout == done.stdout
 
 
 def test_several_files(tmp_path):

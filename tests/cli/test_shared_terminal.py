@@ -1,16 +1,10 @@
 """Several programs of ours on one terminal, as in a pipe: one progress line, whole messages, a pager undisturbed."""
 
-import os
-import pty
-import re
-import select
-import shlex
 import subprocess
 import sys
 
 import pytest
-from conftest import R1
-from terminals import TERMINAL, Terminal
+from terminals import TERMINAL, Screen, Terminal
 
 # A stage that does what it is told: shows how far it is, says a line, has done.
 STAGE = """
@@ -35,41 +29,11 @@ ui.say_held()
 """
 
 
-class Screen:
-    """A pseudo-terminal, and what it would show: carriage return, line end and erasing to the end of the line."""
-
-    def __init__(self):
-        self.master, self.slave = pty.openpty()
-        self.seen = ""
-
-    def read(self):
-        while select.select([self.master], [], [], 0)[0]:
-            self.seen += os.read(self.master, 1 << 16).decode()
-        return self.seen
-
-    def lines(self):
-        """The lines as a person sees them in the end."""
-        lines, column = [""], 0
-        for part in re.findall(r"\r|\n|\x1b\[K|[^\r\n\x1b]+", self.read()):
-            if part == "\r":
-                column = 0
-            elif part == "\n":
-                lines.append("")
-                column = 0
-            elif part == "\x1b[K":
-                lines[-1] = lines[-1][:column]
-            else:
-                lines[-1] = lines[-1][:column] + part + lines[-1][column + len(part) :]
-                column += len(part)
-        return lines
-
-
 @pytest.fixture
 def screen():
     screen = Screen()
     yield screen
-    os.close(screen.master)
-    os.close(screen.slave)
+    screen.close()
 
 
 class Stage:
@@ -117,25 +81,6 @@ def test_the_first_has_the_line_until_it_is_done(screen):
     assert screen.lines()[-1] == "r1 third: half way"
     third.does("done")
     third.ends()
-
-
-def on(screen, script, **named):
-    """A shell line in which r1 is the program, with the screen as its standard error."""
-    program = f'r1() {{ {shlex.join(R1)} "$@"; }}\n'
-    return subprocess.Popen(["bash", "-c", f"set -o pipefail\n{program}{script}"], stderr=screen.slave, **named)
-
-
-def test_stages_of_a_step_never_mix(served, screen):
-    """A whole step through the real programs: in the end there are two closing lines, each as it was written."""
-    script = f"r1 sample {served} | r1 reward --format --accuracy | r1 grpo-step > /dev/null"
-    assert on(screen, script, env=TERMINAL).wait(timeout=120) == 0
-    reward, step, rest = screen.lines()
-    assert re.fullmatch(r"r1 reward: 128 records, mean reward \d.* groups without variance", reward)
-    assert re.fullmatch(r"r1 grpo-step: step 1: reward .* of \d+\.\d tokens", step)
-    assert rest == "" and "r1 sample: " in screen.seen
-    # Of all that was drawn on the way only one stage's line was on the screen at a time.
-    drawn = [line for line in re.split(r"\r\x1b\[K|\n", screen.seen.replace("\r\n", "\n")) if line]
-    assert all(re.match(r"r1 [a-z-]+: ", line) and line.count("r1 ") == 1 for line in drawn)
 
 
 def test_a_pager_has_the_screen(screen):

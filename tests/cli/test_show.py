@@ -127,7 +127,7 @@ def test_pager_shows_what_a_terminal_would(files, tmp_path):
     assert "id" in Terminal("show", many, "-f", "id", env={"PAGER": "head -n 1"}).end()[0]
 
 
-@pytest.mark.parametrize("env", [{"PAGER": ""}, {"PAGER": "no-such-program"}, {"PAGER": "exit 9", "TERM": "dumb"}])
+@pytest.mark.parametrize("env", [{"PAGER": ""}, {"PAGER": "no-such-program"}, {"PAGER": "false", "TERM": "dumb"}])
 def test_no_pager(files, env):
     """Where there is none, and on a terminal that it could not draw on."""
     seen, code = Terminal("show", files / "a.jsonl", env=env).end()
@@ -179,4 +179,10 @@ def test_without_utf8_everything_is_ascii(tmp_path):
     file = tmp_path / "chinese.jsonl"
     file.write_bytes(lines(sample(0, 1, "九")))
     seen, code = Terminal("show", "--groups", file, env={"LC_ALL": "C"}).end()
-    assert code == 0 and seen.isascii() and "\\u4e5d" in seen and plain(seen).startswith("-- q - 1 of 2 samples --\n")
+    assert code == 0 and seen.isascii() and plain(seen).startswith("-- q - 1 of 2 samples --\n")
+    table, _ = Terminal("show", "-f", "completion", "-f", "reward", file, env={"LC_ALL": "C"}).end()
+    head, row = table.splitlines()
+    assert row == "<think>hm</think><answer>\\u4e5d</answer>       1" and head.endswith("  reward")
+    file.write_bytes(lines(sample(0, 1, "九"), sample(1, 0, "3")))
+    seen, _ = Terminal("show", "--groups", file, env={"LC_ALL": "C"}).end()
+    assert "<answer>\\u4e5d</answer>                | <answer>3</answer>\n" in seen

@@ -5,11 +5,13 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import time
 
 import pytest
 from conftest import ENVIRONMENT, R1, run_r1
+from terminals import Screen
 
 ROLLOUT = {
     "id": "a", "prompt": "1 + 1", "answer": "2", "completion": "<think>hm</think><answer>2</answer>",
@@ -66,6 +68,22 @@ def test_progress_on_a_terminal(served):
     assert "\n" not in seen
     assert seen.endswith("\r\x1b[K")
     assert out == run_r1("sample", served, *SAMPLE, check=0).stdout
+
+
+def test_stages_of_a_step_never_mix(served):
+    """A whole step through the real programs: in the end there are two closing lines, each as it was written."""
+    screen = Screen()
+    script = f"r1 sample {served} | r1 reward --format --accuracy | r1 grpo-step > /dev/null"
+    program = f'r1() {{ {shlex.join(R1)} "$@"; }}\nset -o pipefail\n'
+    subprocess.run(["bash", "-c", program + script], stderr=screen.slave, env=TERMINAL, timeout=120, check=True)
+    reward, step, rest = screen.lines()
+    assert re.fullmatch(r"r1 reward: 128 records, mean reward \d.* groups without variance", reward)
+    assert re.fullmatch(r"r1 grpo-step: step 1: reward .* of \d+\.\d tokens", step)
+    assert rest == "" and "r1 sample: " in screen.seen
+    # Of all that was drawn on the way only one stage's line was on the screen at a time.
+    drawn = [line for line in re.split(r"\r\x1b\[K|\n", screen.seen.replace("\r\n", "\n")) if line]
+    assert all(re.match(r"r1 [a-z-]+: ", line) and line.count("r1 ") == 1 for line in drawn)
+    screen.close()
 
 
 DUMB = {"TERM": "dumb"}

@@ -109,8 +109,10 @@ def test_distillation(path, tmp_path):
     out = tmp_path / "distill"
     done = run_example("distill.sh", "--small", out, path=path)
     assert json.loads((out / "student" / "run.json").read_text())["base"]["name"] == "tiny-student"
-    updates = lines_of(out / "student" / "metrics.jsonl")
-    assert updates[-1]["loss"] < updates[0]["loss"]
+    kept, updates = (lines_of(out / name) for name in ("student.work/kept.jsonl", "student/metrics.jsonl"))
+    assert kept and all(record["reward"] == 2 and record["finish"] == "stop" for record in kept)
+    assert sum(update["samples"] for update in updates) == len(kept)
+    assert max(update["lr"] for update in updates) <= 2e-3
     assert table_of(done.stdout)["Benchmark (metric)"] == ["base", "distilled", "DeepSeek-R1"]
 
 

@@ -55,6 +55,13 @@ def test_what_is_drawn_without_being_asked():
     assert [label for label, _ in both["loss"]] == ["b"] and "reward" in both
 
 
+def test_runs_keep_their_order_in_every_panel():
+    """What the first panel lacks does not come last in the legend."""
+    panels = curves.panels([source(update(1)), source(update(1, kl=1))], ["a", "b"], ["kl", "reward"], "step")
+    assert [[c.label for c in panel.curves] for panel in panels] == [["b"], ["a", "b"]]
+    assert curves.labels_of(panels) == ["a", "b"]
+
+
 def test_names_may_be_short():
     """accuracy is rewards.accuracy, length is length_mean, clip is clip_fraction; a dot goes into an object."""
     run = source(update(1, rewards={"accuracy": 1}, length_mean=2, clip_fraction=3))

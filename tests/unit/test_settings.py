@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from r1cli.algorithms.settings import CHOICES, GrpoSettings, validate
+from r1cli.algorithms.settings import CHOICES, GrpoSettings, refuse_idle, validate
 
 
 def test_defaults_are_the_papers_and_valid():
@@ -104,6 +104,20 @@ def test_validate_refuses(values):
         validate(GrpoSettings(**values))
     assert "\n" not in str(error.value)
     assert any(name in str(error.value) for name in values)
+
+
+def test_a_setting_that_does_nothing_is_refused():
+    """What was asked for and can't matter beside the others, the run's own included, is no silent success."""
+    for name, other in (
+        ("correction_max", {"correction": "token-mask"}),
+        ("correction_min", {"correction": "token-mask"}),
+        ("normalize_constant", {"normalize": "constant"}),
+        ("lr_min_ratio", {"decay": "linear"}),
+    ):
+        with pytest.raises(ValueError, match=f"{name} does nothing with"):
+            refuse_idle({name}, GrpoSettings(**{name: 0.5}))
+        refuse_idle({name}, GrpoSettings(**{name: 0.5}, **other))
+        refuse_idle(set(other), GrpoSettings(**{name: 0.5}))  # the run's, which may wait for its day
 
 
 def test_every_word_of_the_choices_is_a_valid_setting():
