@@ -178,7 +178,7 @@ def page(found: dict) -> str:
         "`examples/reflection.sh` makes all this again.",
     )
     parts = (
-        '## Reflection: tries, checks and "wait"',
+        f"## 10. Pure RL makes reflection grow: {VERDICTS[found['outcome']['verdict']]}",
         paragraph(PAPER),
         paragraph(TASK),
         base(found),
