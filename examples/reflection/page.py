@@ -162,7 +162,7 @@ def doubts(found: dict) -> str:
     )
     if not pays(found):
         points = (
-            "To this base searching is worth hardly more than guessing, for its checks cannot be trusted: this is what "
+            "To this base searching is worth hardly more than guessing, for its tries and checks are poor: this is what "
             "reinforcement learning does with such a base, not what it would do with one that can check.",
             *points,
         )
