@@ -8,13 +8,13 @@
 # the task is a small Countdown, where one guess is right by luck, and a try, a check and another try is what helps; the
 # base is pretrained on searches, most of which end too early (examples/reflection/corpus.py; the idea is that of Stream
 # of Search, Gandhi et al. 2024, arXiv 2404.03683, and of the four habits, Gandhi et al. 2025, arXiv 2503.01307).
-# About 15 minutes of CPU. Every rollout is kept in OUT, every number of OUT/results is computed from them.
+# About 7 minutes of CPU. Every rollout is kept in OUT, every number of OUT/results is computed from them.
 #
-# SEEDS="0 1 2" UPDATES=80 PRETRAINING=2000 RESULTS=DIR set what they say. --small is what the tests run: all of it, with
+# SEEDS="0 1 2" UPDATES=50 PRETRAINING=1100 RESULTS=DIR set what they say. --small is what the tests run: all of it, with
 # a base that has learnt nothing.
 set -euo pipefail
 
-UPDATES=${UPDATES:-80} PRETRAINING=${PRETRAINING:-2000} SEEDS=${SEEDS:-0 1 2} TEST=100 SAMPLES=8
+UPDATES=${UPDATES:-50} PRETRAINING=${PRETRAINING:-1100} SEEDS=${SEEDS:-0 1 2} TEST=100 SAMPLES=8
 if [ "${1:-}" = --small ]; then
     shift
     UPDATES=4 PRETRAINING=20 SEEDS=0 TEST=4 SAMPLES=2

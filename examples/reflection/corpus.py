@@ -14,7 +14,8 @@ from r1cli.tiny.corpus import PLAIN
 from reflection.questions import LARGEST, Way, compute, draw, question, ways
 
 CORPUS_VERSION = 1
-YES, NO, WAIT, GIVE_UP = ". Yes", ". No", ". Wait, ", ". I give up"
+# A check says first what is wanted: a model this small can compare two numbers only where they stand side by side.
+WANT, YES, NO, WAIT, GIVE_UP = ", want ", ". Yes", ". No", ". Wait, ", ". I give up"
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,6 +67,7 @@ def search(rng: random.Random, numbers: list[int], target: int, mix: Mix) -> tup
         text += tried
         if rng.random() >= mix.checked:
             return text, way.expression
+        text += f"{WANT}{target}"
         if value == target:
             return text + YES, way.expression
         text += NO

@@ -11,8 +11,8 @@ from reflection.corpus import GIVE_UP, NO, WAIT, YES
 from reflection.questions import OPERATIONS
 
 TRY = re.compile(r"([0-9]+)([-+*])([0-9]+)=([0-9]+), ([0-9]+)([-+*])([0-9]+)=([0-9]+)")
-TOKEN = re.compile(r"\. (?:Yes|No|I give up|Wait, )|, |.", re.DOTALL)
-VERDICT = re.compile(r"(\. (?:Yes|No))")
+TOKEN = re.compile(r"\. (?:Yes|No|I give up|Wait, )|, want |, |.", re.DOTALL)
+VERDICT = re.compile(r"(?:, want [0-9]+)?(\. (?:Yes|No))")
 END = re.compile(r"</think>|<answer>|\. The answer is ")
 QUESTION = re.compile(r"Use ([0-9]+), ([0-9]+), ([0-9]+)\. Make ([0-9]+)\.")
 

@@ -19,7 +19,7 @@ PAPER = (
 )
 TASK = (
     "**Here.** The task is a small Countdown: `Use 7, 5, 3. Make 36.` One pass through a tiny model cannot find the "
-    "way, so that a guess is right by luck; what helps is to try (`7*5=35, 35+3=38`), to check (`. No`), to return "
+    "way, so a guess is right by luck; it helps to try (`7*5=35, 35+3=38`), to check (`, want 36. No`), to return "
     "(`. Wait, `) and to try again. Searches as text are the idea of Stream of Search (Gandhi et al. 2024, arXiv "
     "2404.03683); what a base must bring along for it is the question of the four habits (Gandhi et al. 2025, arXiv "
     "2503.01307)."
@@ -162,8 +162,8 @@ def doubts(found: dict) -> str:
     )
     if not pays(found):
         points = (
-            "To this base searching is worth hardly more than guessing, for its checks cannot be trusted: this is what "
-            "reinforcement learning does with such a base, not what it would do with one that can check.",
+            "To this base searching is worth hardly more than guessing, for its tries and checks are poor: this is "
+            "what reinforcement learning does with such a base, not what it would do with one that can check.",
             *points,
         )
     lines = [paragraph(point, bullet=True) for point in points]

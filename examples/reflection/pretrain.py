@@ -11,10 +11,10 @@ import torch
 
 from r1cli.tiny.pretrain import DEFAULTS, Recipe, pretrain, write_checkpoint
 from r1cli.tiny.tokens import ASCII, PREFIX, build_tokenizer
-from reflection.corpus import CORPUS_VERSION, GIVE_UP, NO, WAIT, YES, Mix, document
+from reflection.corpus import CORPUS_VERSION, GIVE_UP, NO, WAIT, WANT, YES, Mix, document
 
 WORDS = ("<think>", "</think>", "<answer>", "</answer>", PREFIX, " Assistant:", "Q: ", " A:")
-PHRASES = (*WORDS, "Use ", ", ", ". Make ", YES, NO, WAIT, GIVE_UP, ". The answer is ")
+PHRASES = (*WORDS, "Use ", ", ", ". Make ", WANT, YES, NO, WAIT, GIVE_UP, ". The answer is ")
 CHARACTERS = (*string.digits, *ASCII)
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     """Reads --seed, --steps, --out and makes the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the corpus")
-    parser.add_argument("--steps", type=int, default=2000, help="optimizer updates")
+    parser.add_argument("--steps", type=int, default=1100, help="optimizer updates")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     options = parser.parse_args()
     torch.set_num_threads(1)
