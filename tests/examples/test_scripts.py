@@ -65,7 +65,7 @@ set -- "${@:1:3}" "$4"; exec r1 serve "$4" """
     assert {file.name for file in (tmp_path / "zero" / "results").iterdir()} == {
         "base.sum.json", "R1-Zero-5.sum.json", "R1-Zero-8.sum.json",
     }  # fmt: skip
-    assert "rewards.format:" in done.stdout and not (tmp_path / "zero" / "run" / "serve.json").exists()
+    assert "  accuracy: " in done.stdout and not (tmp_path / "zero" / "run" / "serve.json").exists()
 
 
 def test_what_a_cluster_would_start(path, tmp_path):
