@@ -17,6 +17,7 @@ from r1cli.algorithms.settings import GrpoSettings
 from r1cli.algorithms.sft_settings import SftSettings
 from r1cli.errors import InputError, R1Error, nearest, nearest_file
 from r1cli.prompts import sources, templates
+from r1cli.runfile import check_defaults
 from r1cli.runs import Run, locate
 
 SMALL = 64 << 20  # bytes up to which step-000000 copies the base's files instead of linking to them
@@ -70,6 +71,7 @@ def plan_run(
     suits = folder / "r1.json"
     defaults = json.loads(suits.read_text()).get("defaults", {}) if suits.is_file() else {}
     base_task, base_template = defaults.pop("task", None), defaults.pop("template", "r1-zero")
+    check_defaults(defaults, suits)
     inherited = origin.config if origin else {}
     defaults = inherited.get("defaults", defaults)
     template = templates.load(template) if template else inherited.get("template", base_template)

@@ -37,9 +37,12 @@ class Run(NamedTuple):
 
     @classmethod
     def open(cls, path: Path) -> "Run":
-        """Opens a run; raises InputError when the folder is none."""
+        """Opens a run; raises InputError when the folder is none, or its run.json says what nobody can do."""
+        from r1cli import runfile  # its tables of settings: only who opens a run pays for them
+
         try:
             config = json.loads((path / "run.json").read_bytes())
+            runfile.check(config, path / "run.json")
         except FileNotFoundError:
             raise InputError(f"{path} is not a run directory (no run.json); make one with r1 init {path}") from None
         except (ValueError, OSError) as error:

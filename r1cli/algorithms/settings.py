@@ -9,6 +9,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
+from r1cli.errors import nearest
+
+FEW = 12  # names that a message lists beside the one that was probably meant
 CHOICES: dict[str, tuple[str, ...]] = {
     "loss": ("grpo", "r1", "gspo", "gspo-token", "cispo"),
     "normalize": ("sequence", "token", "constant"),
@@ -89,7 +92,10 @@ def from_dict(kind: type, values: dict[str, Any], choices: dict[str, tuple[str, 
     types = {field.name: field.type for field in fields(kind)}
     unknown = [name for name in values if name not in types]
     if unknown:
-        raise ValueError(f"unknown setting {', '.join(map(repr, unknown))}; allowed are {', '.join(types)}")
+        near = nearest(unknown[0], types, 0.7)  # learning_rate is not lr_min_ratio
+        # Thirty names hide the one that was meant; a few do not.
+        allowed = "" if near and len(types) > FEW else f"; allowed are {', '.join(types)}"
+        raise ValueError(f"unknown setting {', '.join(map(repr, unknown))}{allowed}{near}")
     return kind(**{name: _typed(name, value, types[name], choices) for name, value in values.items()})
 
 

@@ -4,7 +4,7 @@ The sampler only sees token ids; this file gives its samples the context that ma
 """
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy
@@ -16,14 +16,10 @@ from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError, R1Error
 from r1cli.prompts import sources, templates
 from r1cli.records import Prompt, Record, digest, sample_key
+from r1cli.runfile import SampleSettings
 from r1cli.runs import Run, State
 
-# DeepSeek-R1, Methods: 32 questions x 16 outputs at temperature 1, at most 32,768 tokens (or the context's end).
-PAPER = {
-    "questions": 32, "group": 16, "temperature": 1.0, "top_p": 1.0, "max_tokens": 32768, "template": "r1-zero",
-    "stop": [], "draw": 0, "split": "train",
-}  # fmt: skip
-
+PAPER = asdict(SampleSettings())
 
 _numbers = itertools.count()
 

@@ -2,13 +2,12 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from r1cli import ui
 
-# DeepSeek-R1, Methods: pass@1 from several samples at temperature 0.6 and top-p 0.95.
-PAPER = {"temperature": 0.6, "top_p": 0.95, "samples": 16, "questions": 200}
 LONGEST = 32768
 
 
@@ -93,10 +92,11 @@ def _fill(source: Source, request: dict[str, Any]) -> list[Any]:
     from r1cli.backend.base import is_url
     from r1cli.errors import InputError
     from r1cli.prompts import sources
+    from r1cli.runfile import EvalSettings
     from r1cli.runs import BASES, locate
 
     folder, run = (None, None) if is_url(source.checkpoint) else locate(source.checkpoint)
-    defaults = PAPER | (run.defaults("eval") if run else {})
+    defaults = asdict(EvalSettings()) | (run.defaults("eval") if run else {})
     if source.preset or any(_is_table(file) for file in source.files):
         prompts, own = _data_set(source, request["questions"])
         defaults |= own

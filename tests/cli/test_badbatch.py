@@ -226,7 +226,7 @@ def test_bad_default_in_the_run(run, lines):
     config = json.loads((run / "run.json").read_text())
     config["defaults"]["grpo"]["learning_rate"] = 1
     (run / "run.json").write_text(json.dumps(config))
-    refused(run_r1("grpo-step", stdin=adopted(lines, run)), "unknown setting", "learning_rate")
+    refused(run_r1("grpo-step", stdin=adopted(lines, run)), f"{run}/run.json", "unknown setting", "learning_rate")
     assert standing(run) == ("step-000000", b"")
 
 
