@@ -172,8 +172,10 @@ def _compared(files: list[Path], *, common: bool, lenient: bool) -> Iterator[tup
     from r1cli import evaluation, stream
     from r1cli.errors import InputError
 
-    if len(files) != 2 or files[0] == files[1]:
+    if len(files) != 2:
         raise InputError("--compare takes two files of judged rollouts: r1 eval --compare A B")
+    if files[0] == files[1]:
+        raise InputError(f"--compare: both are the same file, {files[0]}; name two files of judged rollouts")
     names = [str(file) for file in files]
     a, b = (
         evaluation.collect(((line.record, line.where) for line in stream.read([file])), lenient=lenient)

@@ -217,6 +217,7 @@ def test_judging_goes_on_while_sampling_does(tmp_path):
     ("words", "complaint"),
     [
         (["--compare", "a"], "two files"),
+        (["--compare", "a", "a"], "both are the same file, a"),
         (["--compare", "a", "b", "-k", "4"], "--samples"),
         (["--compare", "a", "b", "--pass-at", "2"], "--pass-at"),
         (["-", "--common"], "--common"),
