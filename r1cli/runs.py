@@ -244,6 +244,9 @@ def locate(name: str) -> tuple[Path, Run | None]:
         return run.latest(), run
     if (path / "config.json").is_file():
         return path, None
+    if path.name.startswith("step-") and (path.parent / "run.json").is_file() and not path.exists():
+        known = ", ".join(map(str, Run.open(path.parent).steps()))
+        raise InputError(f"no checkpoint {name}: {path.parent} has the steps {known} (see --keep and --save-every)")
     if path.exists():
         raise InputError(f"{name} is neither a run directory (run.json) nor a model folder (config.json)")
     return hub_folder(name), None

@@ -61,7 +61,8 @@ def sample(
 
     Each rollout carries its token ids and the policy that it came from. A run draws its own next questions; prompts are
     read only from files that are named, or from - . The same command at the same step gives the same rollouts; the
-    questions move on when r1 grpo-step has used them.
+    questions move on when r1 grpo-step has used them. An older step is a CKPT too, RUN/step-000062: a model folder,
+    which draws none.
     The URL of an OpenAI-compatible server is sampled by its own chat template unless --template says otherwise, with
     the key in R1_API_KEY or OPENAI_API_KEY: text without token ids, to judge, filter and distil from.
 

@@ -9,6 +9,9 @@ import pytest
 from batches import SMALL, refused
 from conftest import run_r1
 
+from r1cli.errors import InputError
+from r1cli.runs import locate
+
 TINY = Path(__file__).parents[2] / "r1cli" / "tiny" / "checkpoint"
 
 
@@ -95,6 +98,13 @@ def test_unknown_checkpoint(tmp_path):
     refused(run_r1("sample", "empty", cwd=tmp_path), "run.json", "config.json")
     refused(run_r1("serve", "empty", cwd=tmp_path), "not a run directory", "r1 init")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["step-009999", "step-3"])
+def test_step_that_is_not_there(run, name):
+    """A run's folder is no hub id: what it has is said instead of how to fetch it."""
+    with pytest.raises(InputError, match=rf"{name}: {run} has the steps 0 \("):
+        locate(str(run / name))
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
