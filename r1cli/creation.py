@@ -144,10 +144,31 @@ def _take(file: Path, target: Path, *, owned: bool) -> None:
 def export(folder: Path, target: Path) -> None:
     """Copies a folder's own files (a step's without trainer/ and adapter/) to a new folder.
 
-    Raises InputError when that exists.
+    Raises InputError when that exists, or when weights of the folder are not whole.
     """
+    for file in sorted(folder.glob("*.safetensors")):
+        _check_whole(file)
     ignore = shutil.ignore_patterns("trainer", "adapter")
     _make(target, lambda part: shutil.copytree(folder, part, ignore=ignore, dirs_exist_ok=True))
+
+
+def _check_whole(file: Path) -> None:
+    """Raises InputError unless a safetensors file is as long as its header says; the tensors are not read."""
+    try:
+        with file.open("rb") as content:
+            size = os.fstat(content.fileno()).st_size
+            length = int.from_bytes(content.read(8), "little")
+            if size < 8 + length:
+                raise ValueError(f"{size} bytes, which end in the header")
+            header = json.loads(content.read(length))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        expected = 8 + length + max(ends, default=0)
+        if size != expected:
+            raise ValueError(f"{size} bytes where its header says {expected}")
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(f"{file}: not a whole safetensors file ({error}); copy it again") from None
 
 
 def _make(path: Path, fill: Callable[[Path], Any]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from batches import SMALL, refused
 from conftest import run_r1
 
+from r1cli.creation import export
 from r1cli.errors import InputError
 from r1cli.runs import locate
 
@@ -115,6 +116,30 @@ def test_checkpoint_without_a_file(tmp_path, missing):
     refused(run_r1("sample", folder, tmp_path / "p.jsonl"), str(folder), missing)
     refused(run_r1("init", tmp_path / "new", "--from", folder), str(folder), missing)
     assert not (tmp_path / "new").exists()
+
+
+def damaged(whole: bytes) -> dict[str, bytes]:
+    """Ways in which a copy of a safetensors file stops being one."""
+    length = int.from_bytes(whole[:8], "little")
+    return {
+        "cut in the weights": whole[:-1000],
+        "cut in the header": whole[: length // 2],
+        "empty": b"",
+        "longer": whole + b"x",
+        "overwritten": whole[:8] + b"x" * (len(whole) - 8),
+    }
+
+
+def test_export_refuses_weights_that_are_not_whole(tmp_path):
+    """A cut copy would be found by whoever loads it, far from here; nothing is left behind."""
+    model = tmp_path / "model"
+    export(locate("tiny")[0], model)
+    weights = model / "model.safetensors"
+    for content in damaged(weights.read_bytes()).values():
+        weights.write_bytes(content)
+        with pytest.raises(InputError, match=r"model\.safetensors: not a whole safetensors file .*; copy it again$"):
+            export(model, tmp_path / "out")
+        assert list(tmp_path.iterdir()) == [model]
 
 
 def test_checkpoint_of_an_unknown_architecture(tmp_path):
