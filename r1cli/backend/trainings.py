@@ -47,6 +47,10 @@ def drive(
         return
     if entry["updates"]:
         engine.note(f"goes on after update {entry['updates']} of {sum(counts)}")
+    elif engine.state.trainings:
+        last = engine.state.trainings[-1]
+        how = _difference(last, entry) or "the same"
+        engine.note(f"a new training, on top of step {entry['start']} (the last: {how})")
     engine.save(request.get("keep"))  # what a disk that was full has kept from it
     done = 0
     for number, count in enumerate(counts):

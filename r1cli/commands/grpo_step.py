@@ -12,7 +12,8 @@ HANDLING = {
     "files", "run", "max_staleness", "allow_partial", "keep", "save_every", "refresh_reference", "output", "device",
     "threads", "gradient_checkpointing", "quiet", "verbose",
 }  # fmt: skip
-
+# Mean gap in nats a token above which something is wrong: bf16 makes .02, a policy some steps older .1.
+LARGEST_GAP = 0.5
 
 HEADINGS = {
     "run": "Update", "loss": "Loss", "kl": "KL to the reference", "correction": "Off-policy correction",
@@ -148,7 +149,13 @@ def grpo_step(
         try:
             for line in backend.grpo_step(request, lines):
                 out.write(line)
-                ui.say(_summary(line))
+                update = json.loads(line)
+                ui.say(_summary(update))
+                if (update.get("logprob_gap_mean") or 0) > LARGEST_GAP:
+                    ui.warn(
+                        f"sampler and trainer differ by {update['logprob_gap_mean']:.2g} a token about these rollouts' "
+                        "log-probs; expected near 0: were token ids or log-probs changed on the way?"
+                    )
         finally:
             backend.close()
 
@@ -164,9 +171,8 @@ def _check(asked: dict[str, Any]) -> None:
         raise InputError(str(error)) from None
 
 
-def _summary(line: bytes) -> str:
+def _summary(update: dict[str, Any]) -> str:
     """One update for a person: what was learnt from, and the invariants worth a look."""
-    update = json.loads(line)
     shown = {"reward": update.get("reward"), **(update.get("rewards") or {}), "kl": update.get("kl")}
     parts = [f"{name} {value:.3f}" for name, value in shown.items() if value is not None]
     parts += [f"thinking {update['thinking_mean']:.1f} of {update['length_mean']:.1f} tokens"]

@@ -144,6 +144,7 @@ def test_another_training_in_the_middle_of_one(run, tmp_path, examples):
     assert step_of(run) == UPDATES == reached + len(records(done.stdout))
     done = run_r1("sft", run, other, "--epochs", "1", check=0)  # it is done: the next stage may begin
     assert records(done.stdout)[0]["step"] == UPDATES + 1
+    assert b"a new training, on top of step 24 (the last: on other examples)" in done.stderr
     # And both are remembered: a script that is run again trains neither of them twice.
     for command in ((examples, *OPTIONS), (other, "--epochs", "1")):
         again = run_r1("sft", run, *command, check=0)

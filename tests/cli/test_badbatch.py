@@ -159,6 +159,17 @@ def test_retry_gives_the_same_metrics_and_trains_once(served, lines):
     assert b"applied already" in again.stderr and b"applied already" not in first.stderr
 
 
+def test_tokens_changed_on_the_way(served, lines):
+    """A stage that spoils ids trains another text than was sampled; only the gap of the log-probs can tell."""
+
+    def reverse(record):
+        record["completion_ids"] = record["completion_ids"][::-1]
+
+    done = run_r1("grpo-step", stdin=b"".join(everywhere(lines, reverse)), check=0)
+    assert b"r1 grpo-step: warning: sampler and trainer differ by " in done.stderr, done.stderr
+    assert b"warning" not in run_r1("grpo-step", stdin=b"".join(sample(served)), check=0).stderr
+
+
 def test_partial_batch_on_request(served, lines):
     before = standing(served)
     refused(run_r1("grpo-step", stdin=b"".join(lines[:5])), "missing 1 rollouts", "--allow-partial")
