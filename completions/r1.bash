@@ -275,7 +275,7 @@ _r1_value() {
             _r1_checkpoints run.json; _r1_plain jsonl
             ;;
         'plot --metric' | 'plot -m')
-            _r1_words reward rewards.accuracy rewards.format thinking_mean length_mean kl entropy clip_fraction logprob_gap_mean truncated zero_variance grad_norm loss validation_loss lr
+            _r1_words reward pass@1 accuracy format length thinking kl entropy clip logprob_gap truncated zero_variance grad_norm loss validation_loss lr
             ;;
         'plot --over')
             _r1_words step tokens seconds k

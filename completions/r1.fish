@@ -452,7 +452,7 @@ complete -c r1 -n '__r1_at show' -l verbose -s v -d 'Say more, and show tracebac
 complete -c r1 -n '__r1_at show' -l help -s h -d 'Show this and exit.'
 
 complete -c r1 -n '__r1_at plot 0' -a '(__r1_checkpoints run.json) (__r1_files jsonl)'
-complete -c r1 -n '__r1_at plot' -l metric -s m -x -a 'reward rewards.accuracy rewards.format thinking_mean length_mean kl entropy clip_fraction logprob_gap_mean truncated zero_variance grad_norm loss validation_loss lr' -d 'What to draw: kl, accuracy, seconds.gradient; repeatable.'
+complete -c r1 -n '__r1_at plot' -l metric -s m -x -a 'reward pass@1 accuracy format length thinking kl entropy clip logprob_gap truncated zero_variance grad_norm loss validation_loss lr' -d 'What to draw: kl, accuracy, seconds.gradient; repeatable.'
 complete -c r1 -n '__r1_at plot' -l over -x -a 'step tokens seconds k' -d 'The axis: updates, or what they took; k draws pass@k (default: what there is).'
 complete -c r1 -n '__r1_at plot' -l smooth -x -d 'Mean over N updates (pictures: a fifteenth of them; else 1).'
 complete -c r1 -n '__r1_at plot' -l label -x -d 'What the legend calls a source; once for each, in order.'

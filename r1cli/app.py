@@ -53,7 +53,7 @@ def dispatch(arguments: list[str]) -> None:
         sys.stdout.write(helping.stream_page())
         return
     if arguments[:1] == ["help"]:
-        arguments = [*(word for word in arguments[1:2] if word != "help"), "--help"]
+        arguments = [*(word for word in arguments[1:2] if word not in ("help", "r1")), "--help"]
     name = arguments[0] if arguments and arguments[0] in COMMANDS else None
     if name is not None:
         function = find(name)

@@ -80,16 +80,21 @@ def _is_message(message: Record) -> bool:
 QUESTIONS = {"question", "problem", "instruction", "query", "input", "text"}
 
 
+def need_prompt(record: Record, where: str) -> str:
+    """The text of the prompt; raises InputError that leads to r1 prompts where the question has another name."""
+    if "prompt" not in record and not QUESTIONS.isdisjoint(record):
+        found = next(name for name in record if name in QUESTIONS)
+        raise InputError(f'{where}: missing "prompt" (found {found}); r1 prompts FILE makes prompts of other fields')
+    return need(record, "prompt", str, where)
+
+
 def as_prompt(record: Record, where: str) -> Record:
     """A prompt record: checked, with its `id` (a digest of the prompt where none is given) and no rollout keys."""
     if record.get("messages") is not None:
         messages = need(record, "messages", list, where)
         if not messages or not all(isinstance(m, dict) and _is_message(m) for m in messages):
             raise InputError(f'{where}: "messages" must be a list of objects with "role" and "content", both strings')
-    elif "prompt" not in record and not QUESTIONS.isdisjoint(record):
-        found = next(name for name in record if name in QUESTIONS)
-        raise InputError(f'{where}: missing "prompt" (found {found}); r1 prompts FILE makes prompts of other fields')
-    elif not need(record, "prompt", str, where).strip():
+    elif not need_prompt(record, where).strip():
         raise InputError(f'{where}: "prompt" is empty')
     prompt = {key: value for key, value in record.items() if key not in RESERVED}
     if "id" not in prompt:

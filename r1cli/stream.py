@@ -132,6 +132,10 @@ class Line(NamedTuple):
     where: str
 
 
+# What to do with a file that is one JSON array.
+ARRAY = "; a JSON array becomes prompts by r1 prompts FILE, lines by jq -c '.[]' FILE"
+
+
 def parse(raw: bytes, where: str) -> dict[str, Any]:
     """Parses one line into an object; raises InputError that says what is wrong with it."""
     import orjson
@@ -143,9 +147,11 @@ def parse(raw: bytes, where: str) -> dict[str, Any]:
             raise InputError(f"{where}: NaN and Infinity are not JSON; write null for a number that failed") from None
         torn = raw.lstrip().startswith(b"{") and not raw.rstrip().endswith(b"}")
         hint = "; the line is torn, or its object goes on in the next (jq -c writes one a line)" if torn else ""
+        hint = ARRAY if raw.lstrip().startswith(b"[") else hint
         raise InputError(f"{where}: not JSON ({error.msg}, column {error.colno}){hint}") from None
     if not isinstance(record, dict):
-        raise InputError(f"{where}: expected one JSON object per line, found {type(record).__name__}")
+        hint = ARRAY if isinstance(record, list) else ""
+        raise InputError(f"{where}: expected one JSON object per line, found {type(record).__name__}{hint}")
     if raw.startswith(b'{"r1_'):
         raise InputError(f'{where}: keys that begin with "r1_" are reserved; rename the field')
     return record

@@ -23,6 +23,20 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 # What the parser calls a value that is no number, and what a person calls it.
 NUMBERS = {"int range": "whole number", "integer": "whole number", "float range": "number", "float": "number"}
 
+# What TRL, verl and OpenRLHF call our options; no likeness of letters leads from one to the other.
+ELSEWHERE = {
+    "--kl": ("beta", "kl-coef", "kl-loss-coef", "init-kl-coef"),
+    "--group": ("num-generations", "n", "n-samples-per-prompt"),
+    "--samples": ("num-generations", "n-samples-per-prompt"),
+    "--lr": ("learning-rate", "actor-learning-rate"),
+    "--max-tokens": ("max-completion-length", "max-new-tokens", "max-response-length", "generate-max-len"),
+    "--clip-low": ("epsilon", "epsilon-low", "eps-clip", "clip-ratio", "clip-ratio-low"),
+    "--clip-high": ("epsilon-high", "clip-ratio-high"),
+    "--epochs": ("num-train-epochs", "num-iterations", "ppo-epochs", "max-epochs"),
+    "--batch": ("batch-size", "train-batch-size", "per-device-train-batch-size"),
+    "--out": ("output-dir", "save-path"),
+}
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -107,7 +121,8 @@ def usage_line(error: Any, command: str, words: Iterable[str] = ()) -> str:
         message = re.sub(rf"is not a valid {parsers}$", f"is not a {ours}", message)
     bundle = _bundle(error, words)
     message = message.replace(f"option {bundle[:2]}", f"option {bundle}") if bundle else message
-    guess = typers_guess.rstrip("?") or " or ".join(near or _long_option(error, bundle) or _choice(message))
+    guess = _elsewhere(error, bundle) or typers_guess.rstrip("?")
+    guess = guess or " or ".join(near or _long_option(error, bundle) or _choice(message))
     message = f"{message[:1].lower()}{message[1:]}; " + (f"did you mean {guess}? " if guess else "")
     return f"{message}see {command} --help"
 
@@ -116,6 +131,14 @@ def _bundle(error: Any, words: Iterable[str]) -> str:
     """The word with one dash that was read as a bundle of short options of which one does not exist, or nothing."""
     wrong = getattr(error, "option_name", "")[1:]
     return next((word for word in words if re.match(r"-\w\w", word) and wrong in word), "") if len(wrong) == 1 else ""
+
+
+def _elsewhere(error: Any, bundle: str) -> str:
+    """The option of the command that other programs call as it was written, or nothing."""
+    written = re.sub(r"^-+|=.*|(?<=^-\w)\d+$", "", bundle or getattr(error, "option_name", "")).replace("_", "-")
+    unknown = hasattr(error, "possibilities")  # other errors about an option may know no command
+    known = {name for option in error.ctx.command.params for name in option.opts} if unknown and written else set()
+    return next((ours for ours, theirs in ELSEWHERE.items() if written in theirs and ours in known), "")
 
 
 def _long_option(error: Any, bundle: str) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from r1cli.backend.tokenizer import Tokenizer
 from r1cli.errors import InputError
 from r1cli.prompts import templates
-from r1cli.records import Record, as_prompt, may, need
+from r1cli.records import Record, as_prompt, may, need, need_prompt
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
@@ -192,5 +192,5 @@ class Drafter:
 def _prompt(record: Record, where: str) -> Record:
     """The record's checked prompt; ids are no matter here, so they may be of any type."""
     if record.get("messages") is None:
-        need(record, "prompt", str, where)
+        need_prompt(record, where)
     return as_prompt({"id": "", **{key: record[key] for key in ("prompt", "messages") if key in record}}, where)

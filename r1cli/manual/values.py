@@ -20,8 +20,8 @@ REWARDS = sys.modules[find("reward").__module__].built_in()
 RECORDS = ("jsonl",)
 DATA = ("jsonl", "json", "csv", "tsv", "parquet", "arrow", "gz", "zst", "bz2", "xz")
 METRICS = (
-    "reward", "rewards.accuracy", "rewards.format", "thinking_mean", "length_mean", "kl", "entropy", "clip_fraction",
-    "logprob_gap_mean", "truncated", "zero_variance", "grad_norm", "loss", "validation_loss", "lr",
+    "reward", "pass@1", "accuracy", "format", "length", "thinking", "kl", "entropy", "clip", "logprob_gap", "truncated",
+    "zero_variance", "grad_norm", "loss", "validation_loss", "lr",
 )  # fmt: skip
 
 

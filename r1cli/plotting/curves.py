@@ -4,10 +4,11 @@ Nothing here knows how a curve looks; terminal.py and picture.py draw panels.
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from r1cli.errors import InputError
+from r1cli.errors import InputError, nearest
 from r1cli.plotting.sources import Record, Source
 
 # What is drawn unless asked otherwise, as far as a run has it; `rewards.*` is every reward by its name.
@@ -80,12 +81,18 @@ def panels(sources: Sequence[Source], labels: Sequence[str], names: Sequence[str
         if curves:
             drawn.append(Panel(TITLES.get(_full_name(sources, name), name), axis, curves))
         elif names:
-            last = (record for source in sources for record in source.metrics[-1:])
-            known = ", ".join(sorted({key for record in last for key in _names(record)}))
-            raise InputError(f"no update has a number named {name}; there are {known or 'none'}")
+            short, full = _known(sources)
+            near = nearest(name, [*short, *full])
+            raise InputError(f"no update has a number named {name}{near or ';'} there are {', '.join(short) or 'none'}")
     if not drawn:
         raise InputError(f"{', '.join(source.name for source in sources)}: no update has a number to draw")
     return drawn
+
+
+def left_out(panels: Sequence[Panel], sources: Sequence[Source]) -> list[int]:
+    """The numbers of the sources of which no panel shows anything."""
+    shown = {curve.source for panel in panels for curve in panel.curves}
+    return [number for number in range(len(sources)) if number not in shown]
 
 
 def labels_of(panels: Sequence[Panel]) -> list[str]:
@@ -130,6 +137,20 @@ def _names(record: Record, prefix: str = "") -> Iterator[str]:
             yield from _names(value, f"{prefix}{key}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield prefix + key
+
+
+def _known(sources: Sequence[Source]) -> tuple[list[str], list[str]]:
+    """What can be drawn: by the shortest names, the usual ones first, and by the names that records have."""
+    records = [record for source in sources for record in source.metrics[-1:]]
+    records += [record for source in sources for record, _ in source.results[-1:] if "step" in record]
+    full = sorted({name for record in records for name in _names(record)})
+    usual = {name: place for place, name in enumerate(DEFAULT)}
+    places = [usual.get("rewards.*" if name.startswith("rewards.") else name, len(usual)) for name in full]
+    ordered = [name for _, name in sorted(zip(places, full, strict=True))]
+    shorter = [re.sub(r"^rewards\.|_(mean|fraction)$", "", name) for name in ordered]
+    return [
+        short if _full_name(sources, short) == name else name for name, short in zip(ordered, shorter, strict=True)
+    ], full
 
 
 def _rewarded(source: Source) -> bool:
@@ -212,7 +233,7 @@ def _interval(record: Record, name: str) -> tuple[float, float] | None:
 
 def _over_k(sources: Sequence[Source], labels: Sequence[str]) -> Iterator[Curve]:
     """pass@k of each result; its label says no more than tells it from the others of its source."""
-    for source, label in zip(sources, labels, strict=True):
+    for number, (source, label) in enumerate(zip(sources, labels, strict=True)):
         told = [
             (str(record.get("task") or ""), f"step {record['step']}" if "step" in record else "", file)
             for record, file in source.results
@@ -224,4 +245,4 @@ def _over_k(sources: Sequence[Source], labels: Sequence[str]) -> Iterator[Curve]
             ks = sorted(int(key[5:]) for key in record if key.startswith("pass@") and key[5:].isdecimal())
             estimates = ((k, find(record, f"pass@{k}"), _interval(record, f"pass@{k}")) for k in ks)
             points = [Point(k, y, ends) for k, y, ends in estimates if y is not None]
-            yield Curve(" ".join(filter(None, (label, *(parts[place] for place in shown)))), points, True)
+            yield Curve(" ".join(filter(None, (label, *(parts[place] for place in shown)))), points, True, number)

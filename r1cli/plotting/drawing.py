@@ -34,6 +34,9 @@ def once(paths: Sequence[Path], wanted: Wanted, screen: Screen) -> None:
             sources.collect("stdin", stream.read([path])) if str(path) == "-" else sources.read(path) for path in paths
         ]
         panels = chosen(read, wanted)
+        for number in curves.left_out(panels, read):
+            what = "nothing of what is drawn" if wanted.metrics is None else f"no {' or '.join(wanted.metrics)}"
+            ui.warn(f"{read[number].name} is left out: it has {what}")
         out.write(picture(panels, wanted) if wanted.output else text(panels, wanted, screen))
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from r1cli import stream
+from r1cli import stream, ui
 from r1cli.errors import InputError
 from r1cli.showing import ansi, groups, page_html, pages
 from r1cli.showing.layout import Page, Span, paragraph
@@ -76,13 +76,16 @@ def show_differences(
 def show_table(
     files: Sequence[Path], fields: Sequence[str], limit: int | None, screen: Screen, *, skip_bad: bool
 ) -> None:
-    """A row for each record."""
-    from r1cli.showing.table import table
+    """A row for each record; a field that none of them has is named at the end."""
+    from r1cli.showing.table import Absent, table
 
+    absent = Absent(fields)
     records = (line.record for line in islice(stream.read(files, skip_bad=skip_bad), limit))
     with paged(screen) as out:
-        for row in table(fields, records, CELL if screen.terminal else None, utf8=screen.utf8):
+        for row in table(fields, absent.watch(records), CELL if screen.terminal else None, utf8=screen.utf8):
             out.write(screen.encode(row + "\n"))
+    for line in absent.lines():
+        ui.warn(line)
 
 
 @contextmanager

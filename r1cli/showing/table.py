@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
+from r1cli.errors import nearest
 from r1cli.showing.layout import width
 from r1cli.showing.pages import text
 from r1cli.ui import ascii_only
 
 # Rows that tell how wide the columns are and what they hold; the rest are written as they come.
 MEASURED = 200
+MISSING = object()  # null is a value
 
 
 def table(
@@ -32,12 +34,43 @@ def table(
         yield "  ".join(padded).rstrip()
 
 
-def find(record: dict[str, Any], name: str) -> Any:
-    """A value by its name, or by a dotted path; None where it is missing."""
+class Absent:
+    """Which of the fields no record had that went by; of the first records the keys, for who misspelt one."""
+
+    def __init__(self, fields: Sequence[str]):
+        self.fields = list(dict.fromkeys(fields))
+        self.keys: dict[str, None] = {}
+        self.count = 0
+
+    def watch(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The same records."""
+        for record in records:
+            self.count += 1
+            self.fields = [name for name in self.fields if find(record, name, MISSING) is MISSING]
+            if self.fields and self.count <= MEASURED:
+                self.keys |= dict.fromkeys(_keys(record))
+            yield record
+
+    def lines(self) -> Iterator[str]:
+        """A line for each such field, unless there were no records at all."""
+        for name in self.fields if self.count else ():
+            near = nearest(name, self.keys) or f"; there are {', '.join([*self.keys][:8]) or 'none'}"
+            yield f"of {self.count} records none has a field {name}{near}"
+
+
+def find(record: dict[str, Any], name: str, missing: Any = None) -> Any:
+    """A value by its name, or by a dotted path; `missing` where there is none."""
     value: Any = record
     for part in (name,) if name in record else name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
+        value = value.get(part, missing) if isinstance(value, dict) else missing
     return value
+
+
+def _keys(record: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in record.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
 
 
 def _is_number(value: Any) -> bool:

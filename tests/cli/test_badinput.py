@@ -28,6 +28,7 @@ TINY = Path(__file__).parents[2] / "r1cli" / "tiny" / "checkpoint"
         (['{"prompt":"1"}', '{"prompt":"1"}'], ["p.jsonl:2: duplicate id", "p.jsonl:1"]),
         (['{"prompt":NaN}'], ["p.jsonl:1: NaN", "null"]),
         (['{"prompt":"1"}', '{"prompt":"2'], ["p.jsonl:2: not JSON", "torn"]),
+        (["[", '{"prompt":"1"}', "]"], ["p.jsonl:1: not JSON", "; a JSON array becomes prompts by r1 prompts FILE, "]),
         (['{"messages":[]}'], ['p.jsonl:1: "messages" must be']),
         (['{"messages":[{"role":"user"}]}'], ['p.jsonl:1: "messages" must be', '"content"']),
         (['{"prompt":"1"}', json.dumps({"prompt": "1 2 " * 300})], ["p.jsonl:2: ", "context is 512", "shorten"]),

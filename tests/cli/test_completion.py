@@ -50,6 +50,8 @@ LINES = [
     ("r1 reward --weight fo", "r1 reward --weight format="),
     ("r1 eval model --preset math5", "r1 eval model --preset math500 "),
     ("r1 sample model --template r1-", "r1 sample model --template r1-zero "),
+    ("r1 plot runs/zero -m accur", "r1 plot runs/zero -m accuracy "),
+    ("r1 plot runs/zero -m pas", "r1 plot runs/zero -m pass@1 "),
     ("r1 prompts countd", "r1 prompts countdown "),
     # checkpoints by what is in them: runs, models, folders that lead to one
     ("r1 sample mod", "r1 sample model"),

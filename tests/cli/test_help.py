@@ -82,5 +82,5 @@ def test_ways_to_ask():
     for way in (["sample", "-h"], ["help", "sample"], ["sample", "ckpt", "--group", "4", "-h"]):
         assert run_r1(*way, env={"COLUMNS": "80"}, check=0).stdout == page
     whole = run_r1("--help", check=0).stdout
-    for way in ([], ["-h"], ["help"], ["help", "help"]):
+    for way in ([], ["-h"], ["help"], ["help", "help"], ["help", "r1"]):
         assert run_r1(*way, check=0).stdout == whole

@@ -76,7 +76,7 @@ def test_picture_of_two_runs(runs, tmp_path):
         (["up", "--label", "a", "--label", "b"], "2 --label for 1 sources: give one for each, or none"),
         (["up", "-o", "a.png", "--height", "2"], "--height is for the terminal; the size of a picture follows from"),
         (["up", "--theme", "dark"], "--theme is for pictures (-o FILE.png); the terminal has its own colours"),
-        (["up", "-m", "nope"], "no update has a number named nope; there are clip_fraction, kl, reward, step"),
+        (["up", "-m", "nope"], "no update has a number named nope; there are reward, kl, clip, step"),
         (["up", "--over", "k"], "pass@k needs results of r1 eval (--pass-at 1,2,4,8) or judged samples"),
         (["."], ". has no updates yet (no metrics.jsonl)"),
         (["up", "--follow"], "--follow needs a terminal to draw on again, or a picture (-o FILE.png)"),
@@ -87,6 +87,13 @@ def test_errors(runs, arguments, message):
     done = run_r1("plot", *arguments, cwd=runs)
     assert done.returncode == 2 and done.stdout == b"" and done.stderr.count(b"\n") == 1
     assert done.stderr.decode().startswith(f"r1 plot: {message}")
+
+
+def test_a_run_without_the_metric_is_named(runs, tmp_path):
+    """It is not just missing from the legend; the others are drawn."""
+    (tmp_path / "taught.jsonl").write_text('{"step": 1, "loss": 2}\n{"step": 2, "loss": 1}\n')
+    done = run_r1("plot", runs / "up", "taught.jsonl", "-m", "reward", "-m", "kl", cwd=tmp_path, check=0)
+    assert done.stdout and done.stderr == b"r1 plot: warning: taught.jsonl is left out: it has no reward or kl\n"
 
 
 def test_follow_draws_what_comes(tmp_path):

@@ -76,6 +76,10 @@ BAD = {
     "completion of another type": ({"prompt": "a", "completion": 3}, '"completion" must be a string, found 3'),
     "empty completion": ({"prompt": "a", "completion": " "}, '"completion" is empty'),
     "no prompt": ({"completion": "b"}, 'missing "prompt" (found completion)'),
+    "prompt of another name": (
+        {"question": "a", "completion": "b"},
+        'missing "prompt" (found question); r1 prompts FILE makes prompts of other fields',
+    ),
     "empty prompt": ({"prompt": " ", "completion": "b"}, '"prompt" is empty'),
     "messages without an assistant": ({"messages": [{"role": "user", "content": "a"}]}, "no assistant turn"),
     "messages that end with a question": (
@@ -91,7 +95,7 @@ BAD = {
     "ids of another tokenizer": ({**EXAMPLE, "completion_ids": [3, 4, 900]}, "900 is no token of it", "--retokenize"),
     "text that was changed": ({**EXAMPLE, "completion_ids": [3, 4]}, "they decode to another text", "--retokenize"),
     "ids that are none": ({**EXAMPLE, "completion_ids": ["a"]}, '"completion_ids" must be a list of integers'),
-    "no object": ([1], "expected one JSON object per line, found list"),
+    "no object": ([1], "expected one JSON object per line, found list; a JSON array becomes prompts by r1 prompts"),
 }
 
 

@@ -114,6 +114,13 @@ def test_errors(files, arguments, message):
     assert (done.returncode, done.stdout, done.stderr.decode()) == (2, b"", f"r1 show: {message}\n")
 
 
+def test_a_field_that_no_record_has_is_named(files):
+    """A column of dashes alone would look like an answer; what has it is shown as ever, and it is no failure."""
+    done = run_r1("show", "-f", "id", "-f", "rewrad", "a.jsonl", cwd=files, check=0)
+    assert done.stdout == b"id  rewrad\nq   -\nq   -\n"
+    assert done.stderr == b"r1 show: warning: of 2 records none has a field rewrad; did you mean reward?\n"
+
+
 def test_pager_shows_what_a_terminal_would(files, tmp_path):
     """With its colours, through the shell as git does; one that ends early ends the program well."""
     command = f"cat > {tmp_path / 'seen'}; echo paged"

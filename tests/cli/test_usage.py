@@ -5,6 +5,8 @@ import json
 import pytest
 from conftest import run_r1
 
+from r1cli import app
+
 ROLLOUT = {"id": "a", "prompt": "1 + 1", "answer": "2", "completion": "<think>1</think><answer>2</answer>"}
 
 
@@ -54,6 +56,38 @@ def test_usage_error_is_one_line(arguments, line):
     done = run_r1(*arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == f"{command}: {line} {command} --help\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("grpo-step --beta 0.1", "--kl"),
+        ("sample ckpt --num-generations 8", "--group"),
+        ("sample ckpt --num_generations=8", "--group"),
+        ("sample ckpt -n 8", "--group"),
+        ("sample ckpt -n8", "--group"),
+        ("sample ckpt -num-generations 8", "--group"),
+        ("eval ckpt --num-generations 8", "--samples"),
+        ("grpo-step --learning-rate 1e-6", "--lr"),
+        ("sample ckpt --max-completion-length 9", "--max-tokens"),
+        ("sample ckpt --max_new_tokens 9", "--max-tokens"),
+        ("grpo-step --epsilon 0.2", "--clip-low"),
+        ("grpo-step --epsilon-high 0.28", "--clip-high"),
+        ("sft ckpt --num-train-epochs 2", "--epochs"),
+        ("sft ckpt --per-device-train-batch-size 8", "--batch"),
+        ("distill ckpt --batch-size 8", "--batch"),
+        ("sft ckpt --output-dir x", "--out"),
+        ("sample ckpt --output-dir x", "--output"),
+        ("grpo-step -n 8", None),
+        ("sft ckpt --num-generations 8", None),
+    ],
+)
+def test_names_of_other_trainers_lead_to_ours(line, meant):
+    """Whoever comes from TRL, verl or OpenRLHF is told our name, but only by a command that has such an option."""
+    with pytest.raises(app.UsageFault) as caught:
+        app.dispatch(line.split())
+    guess = f"did you mean {meant}? " if meant else ""
+    assert str(caught.value).partition("; ")[2] == f"{guess}see r1 {line.split()[0]} --help"
 
 
 @pytest.mark.parametrize(

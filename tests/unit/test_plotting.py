@@ -67,8 +67,29 @@ def test_names_may_be_short():
     run = source(update(1, rewards={"accuracy": 1}, length_mean=2, clip_fraction=3))
     panels = curves.panels([run], ["a"], ["accuracy", "length", "clip", "seconds.gradient"], "step")
     assert [panel.curves[0].points[0].y for panel in panels] == [1, 2, 3, 1.5]
-    with pytest.raises(InputError, match="no update has a number named nope; there are clip_fraction, length_mean, re"):
+    with pytest.raises(
+        InputError, match="no update has a number named nope; there are reward, accuracy, length, clip, "
+    ):
         curves.panels([run], ["a"], ["nope"], "step")
+
+
+def test_a_wrong_name_has_its_nearest():
+    """Among the short names and the full ones; a name that is short for another number stays whole."""
+    run = source(update(1, rewards={"accuracy": 1, "kl": 2}, kl=3, length_mean=2), {"step": 1, "pass@1": 0.5})
+    for name, meant in (("acuracy", "accuracy"), ("length_maen", "length_mean"), ("pas@1", "pass@1")):
+        with pytest.raises(InputError, match=f"named {name}; did you mean {meant}? there are ".replace("?", "[?]")):
+            curves.panels([run], ["a"], [name], "step")
+    with pytest.raises(InputError, match=r"there are reward, pass@1, accuracy, rewards\.kl, length, kl, sec"):
+        curves.panels([run], ["a"], ["nope"], "step")
+
+
+def test_what_shows_nothing_is_known():
+    """Whatever the axis, and however many panels."""
+    run, taught = source(update(1)), source({"step": 1, "loss": 2.0})
+    both = curves.panels([run, taught, run], ["a", "b", "c"], ["reward", "tokens"], "step")
+    assert curves.left_out(both, [run, taught, run]) == [1]
+    judged = source({"pass@1": 0.5, "pass@2": 0.7})
+    assert curves.left_out(curves.panels([run, judged], ["a", "b"], None, "k"), [run, judged]) == [0]
 
 
 @pytest.mark.parametrize("value", [None, True, "1", [1], float("nan")])

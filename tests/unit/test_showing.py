@@ -65,6 +65,18 @@ def test_table_holds_only_what_it_measures():
     assert rows[:2] == ["n", "1"] and rows[-2:] == ["1000000", "1"]
 
 
+def test_fields_that_no_record_has_are_known():
+    """Of all records, not of the first; null is a value, and an empty stream has nothing to say."""
+    absent = table.Absent(["id", "r.acuracy", "none", "late", "id"])
+    records = [{"id": None, "r": {"accuracy": 1}}, {"late": 0}]
+    assert list(absent.watch(records)) == records
+    assert list(absent.lines()) == [
+        "of 2 records none has a field r.acuracy; did you mean r.accuracy?",
+        "of 2 records none has a field none; there are id, r, r.accuracy, late",
+    ]
+    assert list(table.Absent(["id"]).lines()) == []
+
+
 def sample(name, index, reward, length, size=2, **more):
     group = {"id": name, "index": index, "size": size}
     judged = {"reward": reward, "rewards": {"accuracy": reward}}
