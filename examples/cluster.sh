@@ -25,7 +25,8 @@ program=${SLURM_SUBMIT_DIR:-.}/examples/cluster.sh
 # Starts the backend of a run on every node, and returns when it answers.
 serve() {
     local run=$1 first backend
-    first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -1)
+    first=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+    first=${first%%$'\n'*} # and no head: what writes to one that has read enough may die of it
     # shellcheck disable=SC2016 # what each node expands for itself
     local command=(srun --nodes="$SLURM_NNODES" --ntasks-per-node=1 --kill-on-bad-exit=1
         bash -c 'exec r1 serve "$0" --gpus "$1" --zero "$2" --nnodes "$3" --node-rank "$SLURM_NODEID" --rendezvous "$4"'

@@ -51,7 +51,7 @@ if [ ! -e "$OUT/1-examples.jsonl" ]; then
         r1 filter --min-reward 2 --finish-reason stop --language-min 0.9 --language "$(is_tiny && echo en || echo auto)" \
             --max-repeat 0.2 --best-of first |
         if [ -n "${REFINE:-}" ]; then "$here/refine.sh" "$REFINE"; else cat; fi |
-        head -n "$cold" > "$OUT/1-examples.part"
+        awk -v most="$cold" 'NR <= most' > "$OUT/1-examples.part" # no head: what writes to one that has enough may die of it
     mv "$OUT/1-examples.part" "$OUT/1-examples.jsonl"
 fi
 r1 sft "$BASE" "$OUT/1-examples.jsonl" --out "$OUT/1-cold" "${cold_sft[@]}" > /dev/null

@@ -5,6 +5,7 @@ what macOS has and Linux has not is added only where the standard library asks f
 """
 
 import ctypes
+import ctypes.util  # before the name changes: for macOS it needs a package that Debian's Python has not
 import fcntl
 import os
 import resource

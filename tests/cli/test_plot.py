@@ -111,8 +111,8 @@ def test_follow_draws_what_comes(tmp_path):
     terminal.process.send_signal(signal.SIGINT)
     seen, code = terminal.end()
     assert code == -signal.SIGINT
-    frames = seen.split("\x1b[H")[1:]
-    assert len(frames) >= 4 and all(frame.count("\n") < 24 and frame.endswith("\x1b[J") for frame in frames)
+    frames = seen.split("\x1b[H")[1:-1]  # Ctrl-C may have cut the last
+    assert len(frames) >= 3 and all(frame.count("\n") < 24 and frame.endswith("\x1b[J") for frame in frames)
     assert all(frame.count("reward: ") == 8 for frame in frames)
     assert seen.count("\x1b[2J") == 1
 
