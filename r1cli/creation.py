@@ -18,7 +18,7 @@ from r1cli.algorithms.sft_settings import SftSettings
 from r1cli.errors import InputError, R1Error, nearest, nearest_file
 from r1cli.prompts import sources, templates
 from r1cli.runfile import check_defaults
-from r1cli.runs import Run, locate
+from r1cli.runs import BASES, Run, locate
 
 SMALL = 64 << 20  # bytes up to which step-000000 copies the base's files instead of linking to them
 CHOICES = {"seed": 0, "keep": 2, "save_every": 1, "refresh_reference": 400}
@@ -60,8 +60,10 @@ def plan_run(
 
     `lora` is what run.json says of adapters (rank, alpha, targets), None for a run that trains all weights. `choices`
     are seed, total_steps, keep, save_every and refresh_reference. Raises InputError for a base that is not a
-    whole model folder, and for a task or template that does not exist.
+    whole model folder, for a task or template that does not exist, and for a path that names a base that ships.
     """
+    if str(path) in BASES:
+        raise InputError(f"{path} is the name of a base that ships; give the run another, as in runs/{path}")
     folder, origin = locate(name)
     for needed in ("config.json", "tokenizer.json"):
         if not (folder / needed).is_file():

@@ -27,6 +27,13 @@ def test_version():
     assert (done.stdout.decode(), done.stderr) == (f"r1 {r1cli.__version__}\n", b"")
 
 
+def test_a_run_takes_no_base_s_name(tmp_path):
+    """A folder of that name would hide the base from every later command."""
+    done = run_r1("init", "tiny", cwd=tmp_path)
+    assert done.returncode == 2 and b"tiny is the name of a base that ships" in done.stderr
+    assert not (tmp_path / "tiny").exists()
+
+
 def test_new_run(run):
     """run.json has what later commands go by; step 0 is the base, and both links point to it."""
     config = json.loads((run / "run.json").read_text())
